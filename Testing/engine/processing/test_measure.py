@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from leanseg.processing.measure import measure_slice
+
+
+def box(shape: tuple[int, int], rows: slice, columns: slice) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, dtype=bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def rotated_ellipse(half_mm: tuple[float, float], degrees: float, spacing_ji: tuple[float, float]) -> NDArray[np.bool_]:
+    """Long half-axis at `degrees` from i towards j; the mask has pixels of `spacing_ji` mm."""
+    dj, di = spacing_ji
+    y, x = np.mgrid[-150:151, -150:151] * np.array([dj, di])[:, None, None]
+    angle = np.deg2rad(degrees)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return np.asarray((along / half_mm[0]) ** 2 + (across / half_mm[1]) ** 2 <= 1)
+
+
+def test_an_empty_mask_has_no_size() -> None:
+    assert measure_slice(np.zeros((4, 4), bool), (1, 1)) is None
+
+
+def test_one_pixel_reaches_from_edge_to_edge() -> None:
+    measured = measure_slice(box((5, 5), slice(2, 3), slice(2, 3)), (0.3, 0.4), k=7)
+    assert measured is not None and (measured.slice, measured.unit) == (7, "mm")
+    assert measured.area == pytest.approx(0.12)
+    assert measured.long_axis == pytest.approx(0.5, rel=1e-3)  # the diagonal of 0.3 x 0.4
+    assert measured.depth_width_ratio == pytest.approx(0.75)
+
+
+def test_a_rectangle_by_hand_with_pixels_that_are_not_square() -> None:
+    # 40 rows of 0.1 mm and 15 columns of 0.2 mm: 4 mm deep, 3 mm wide, diagonal 5 mm.
+    measured = measure_slice(box((60, 40), slice(10, 50), slice(20, 35)), (0.1, 0.2))
+    assert measured is not None
+    assert measured.area == pytest.approx(12)
+    assert measured.long_axis == pytest.approx(5, rel=1e-3)
+    # Across the diagonal, the extent is 2 * 3 * 4 / 5.
+    assert measured.short_axis == pytest.approx(4.8, rel=1e-2)
+    assert measured.depth_width_ratio == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 45, 90, 137])
+@pytest.mark.parametrize("spacing_ji", [(0.1, 0.1), (0.1, 0.25), (0.2, 0.1)])
+def test_a_rotated_ellipse_by_hand(degrees: float, spacing_ji: tuple[float, float]) -> None:
+    a, b = 10.0, 5.0
+    measured = measure_slice(rotated_ellipse((a, b), degrees, spacing_ji), spacing_ji)
+    assert measured is not None
+    pixel = max(spacing_ji)
+    assert measured.area == pytest.approx(np.pi * a * b, rel=0.01)
+    assert measured.long_axis == pytest.approx(2 * a, abs=2 * pixel)
+    assert measured.short_axis == pytest.approx(2 * b, abs=2 * pixel)
+    angle = np.deg2rad(degrees)
+    depth = np.hypot(a * np.sin(angle), b * np.cos(angle))
+    width = np.hypot(a * np.cos(angle), b * np.sin(angle))
+    assert measured.depth_width_ratio == pytest.approx(depth / width, rel=0.05)
+
+
+def test_holes_and_the_border_of_the_image_change_no_extent() -> None:
+    full, hollow = (box((20, 30), slice(0, 20), slice(0, 30)) for _ in range(2))
+    hollow[5:15, 5:25] = False
+    one, other = measure_slice(full, (1, 1)), measure_slice(hollow, (1, 1))
+    assert one is not None and other is not None
+    assert (one.long_axis, one.short_axis) == (other.long_axis, other.short_axis)
+    assert (one.area, other.area) == (600, 400)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 3), st.floats(0.05, 3))
+def test_sizes_follow_the_spacing_and_not_the_place(seed: int, dj: float, di: float) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random((9, 11)) < 0.3
+    mask[4, 5] = True
+    one = measure_slice(mask, (dj, di))
+    moved = measure_slice(np.pad(mask, ((3, 1), (2, 7))), (dj, di))
+    doubled = measure_slice(mask, (2 * dj, 2 * di), unit="px")
+    assert one is not None and moved is not None and doubled is not None
+    assert moved.long_axis == pytest.approx(one.long_axis) and moved.area == pytest.approx(one.area)
+    assert doubled.long_axis == pytest.approx(2 * one.long_axis) and doubled.area == pytest.approx(4 * one.area)
+    assert doubled.depth_width_ratio == pytest.approx(one.depth_width_ratio)
+    assert one.short_axis <= one.long_axis <= np.hypot(9 * dj, 11 * di) * (1 + 1e-9)

@@ -1,0 +1,111 @@
+"""What holds for the repository as a whole: packaging, sizes, names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import leanseg
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "leanseg"
+SCRIPTS = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+MAX_LINES = 500
+MAX_BYTES = 3_000_000
+EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "misc", "base"}
+
+
+def cmake_list(name: str) -> list[str]:
+    """Words of `set(NAME ...)` in leanseg/CMakeLists.txt, comments left away."""
+    text = re.sub(r"#.*", "", (PACKAGE / "CMakeLists.txt").read_text(encoding="utf-8"))
+    found = re.search(rf"set\({name}\s+(.*?)\)", text, flags=re.DOTALL)
+    assert found is not None, f"leanseg/CMakeLists.txt sets no {name}"
+    return found.group(1).split()
+
+
+@pytest.mark.parametrize(
+    ("name", "on_disk"),
+    [
+        ("LEANSEG_SCRIPTS", SCRIPTS),
+        ("LEANSEG_RESOURCES", {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.toml")}),
+    ],
+)
+def test_cmake_lists_every_file(name: str, on_disk: set[str]) -> None:
+    """Slicer's macro refuses a listed file that is missing, but silently drops a file that is not listed."""
+    listed = cmake_list(name)
+    assert sorted(on_disk - set(listed)) == [], f"add these to {name} in leanseg/CMakeLists.txt"
+    assert sorted(set(listed) - on_disk) == [], f"take these out of {name} in leanseg/CMakeLists.txt"
+    assert listed == sorted(listed), f"{name}: sorted, each file once"
+    assert len(listed) == len(set(listed))
+
+
+def test_extension_and_package_agree() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.search(r"^project\(LeanSeg\)$", text, flags=re.MULTILINE)
+    assert "add_subdirectory(leanseg)" in text
+    for module in ROOT.glob("*/CMakeLists.txt"):
+        assert f"add_subdirectory({module.parent.name})" in text
+    order = ["project(", "set(EXTENSION_HOMEPAGE", "find_package(Slicer", "Slicer_USE_FILE", "NEXT_MODULE"]
+    order += ["Slicer_EXTENSION_GENERATE_CONFIG", "Slicer_EXTENSION_CPACK"]
+    assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_files_are_short_and_named_after_what_they_hold(script: str) -> None:
+    lines = (PACKAGE / script).read_text(encoding="utf-8").count("\n")
+    assert lines <= MAX_LINES, f"leanseg/{script} has {lines} lines; split it"
+    assert EMPTY_NAMES.isdisjoint(Path(script).with_suffix("").parts)
+
+
+def test_no_large_file_is_tracked() -> None:
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("this is not a git checkout")
+    files = [ROOT / name for name in done.stdout.decode("utf-8").split("\0") if name]
+    models = ROOT / "Resources" / "Models"
+    large = [
+        str(file.relative_to(ROOT))
+        for file in files
+        if file.is_file() and models not in file.parents and file.stat().st_size > MAX_BYTES
+    ]
+    assert large == []
+
+
+def requirement_names(lines: list[str]) -> set[str]:
+    return {found.group().lower() for line in lines if (found := re.match(r"[A-Za-z0-9._-]+", line))}
+
+
+def test_nothing_that_reports_usage_is_asked_for() -> None:
+    """docs/adr/0002-openvino-without-telemetry.md"""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    asked = requirement_names([*project["dependencies"], *extras])
+    pinned = requirement_names((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    assert not [name for name in asked | pinned if "telemetry" in name]
+    assert "openvino" not in asked
+    assert "openvino" in pinned
+
+
+def test_the_use_floor_asks_for_no_torch() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        dependencies = tomllib.load(file)["project"]["dependencies"]
+    assert requirement_names(dependencies) == {"numpy", "pydicom", "rich", "simpleitk"}
+
+
+def test_citation_names_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {leanseg.__version__}\n" in text

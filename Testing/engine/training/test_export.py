@@ -1,0 +1,105 @@
+"""A run becomes a bundle that the USE floor loads; everything in the card is there for a reason."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leanseg.api import load_engine, segment
+from leanseg.errors import LeanSegError
+from leanseg.phantom import ultrasound_phantom
+from leanseg.pictures import write_png
+from leanseg.training.evaluate import evaluate, record
+from leanseg.training.export import export
+from leanseg.training.recipe import Recipe, load_recipe
+from leanseg.training.run import train
+from leanseg.weights.bundle import Bundle, read_bundle
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small `busi` of phantoms: 12 train, 6 val, 6 test."""
+    root = tmp_path_factory.mktemp("data")
+    folder = root / "busi"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    rows = []
+    for n in range(24):
+        kind = ("benign", "malignant", "normal")[n % 3]
+        phantom = ultrasound_phantom(kind, seed=n, shape_ji=(64, 72))
+        name = f"{kind}_{n}.png"
+        for part, array in (("images", phantom.image.array[0, 0]), ("masks", phantom.truth[0] * np.uint8(255))):
+            write_png(np.repeat(array[..., np.newaxis], 3, axis=2), folder / part / name)
+        split = "train" if n < 12 else "val" if n < 18 else "test"
+        rows.append({"file": name, "cls": kind, "dup_group": "", "split": split})
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    settings = (
+        "config.widths=[4,8,16]",
+        "preprocessing.size_ji=[64,64]",
+        "optimizer.epochs=12",
+        "optimizer.batch_size=4",
+        "optimizer.learning_rate=1e-2",
+    )
+    recipe = load_recipe("t2kd_student_alone", settings)
+    train(recipe, data, folder, resume=False, report=lambda done, total, what: None)
+    return recipe, folder
+
+
+@pytest.fixture(scope="module")
+def bundle(run: tuple[Recipe, Path], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return export(run[1], tmp_path_factory.mktemp("models") / "tiny", data)
+
+
+def test_the_card_tells_recipe_versions_and_log(bundle: Bundle, run: tuple[Recipe, Path]) -> None:
+    card = read_bundle(bundle.folder).card
+    assert Recipe.from_json(card.training["recipe"]) == run[0]
+    assert card.training["log"]["epochs"] == 12
+    assert {"torch", "openvino", "onnxruntime", "python"} <= set(card.training["versions"])
+    assert card.metrics["validation"]["n"] == 6
+    assert 0 <= card.metrics["validation"]["ece"] <= 1
+
+
+def test_both_precisions_segment_a_phantom_alike(bundle: Bundle) -> None:
+    phantom = ultrasound_phantom("benign", seed=90, shape_ji=(64, 72))
+    fp32, int8 = (
+        segment(phantom.image, load_engine(str(bundle.folder), precision=p)).probabilities.array
+        for p in ("fp32", "int8")
+    )
+    assert np.abs(fp32 - int8).mean() < 0.05
+    assert np.abs(fp32 - int8).max() > 0  # INT8 is another graph
+
+
+def test_a_trained_phantom_model_finds_the_phantom_lesion(bundle: Bundle) -> None:
+    dice = []
+    for seed in range(90, 95):
+        phantom = ultrasound_phantom("malignant", seed=seed, shape_ji=(64, 72))
+        mask = segment(phantom.image, load_engine(str(bundle.folder))).mask("lesion")
+        dice.append(2 * (mask & phantom.truth).sum() / (mask.sum() + phantom.truth.sum()))
+    assert np.mean(dice) > 0.4
+
+
+def test_evaluation_is_recorded_beside_its_command(bundle: Bundle, data: Path) -> None:
+    report = evaluate(str(bundle.folder), "busi", data / "busi", split="test")
+    assert len(report["cases"]) == 6
+    assert report["mean"]["dice"]["n"] == 4 and report["mean"]["normal_empty"]["n"] == 2
+    record(report, bundle.folder, "busi:test:int8", "leanseg evaluate ...")
+    recorded = read_bundle(bundle.folder).card.metrics["busi:test:int8"]
+    assert recorded["command"] == "leanseg evaluate ..."
+    assert recorded["dice"]["mean"] == pytest.approx(report["mean"]["dice"]["mean"], abs=1e-4)
+    json.loads((bundle.folder / "card.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(LeanSegError, match="holds no trained run"):
+        export(tmp_path, tmp_path / "out", data)

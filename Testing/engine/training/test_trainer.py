@@ -1,0 +1,341 @@
+import csv
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from leanseg.errors import LeanSegError
+from leanseg.losses.weight_balance import WeightBalanceLoss
+from leanseg.training.augment import AugmentConfig
+from leanseg.training.data.arrays import TrainingArrays
+from leanseg.training.objectives import Batch, Objective, Supervised
+from leanseg.training.recipe import Recipe
+from leanseg.training.trainer import Trainer, load_run, new_network
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@dataclass
+class Recording:
+    """The supervised objective, which remembers every batch and logs a part of its own."""
+
+    after: Callable[[Batch], object] = lambda batch: None
+    batches: list[Batch] = field(default_factory=list)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        self.batches.append(batch)
+        self.after(batch)
+        loss, _ = Supervised(WeightBalanceLoss())(network, batch)
+        return loss, {"brightness": batch.images.mean()}
+
+
+@pytest.fixture
+def make_trainer(
+    small_recipe: Recipe, sixteen_images: TrainingArrays, eight_others: TrainingArrays, tmp_path: Path
+) -> MakeTrainer:
+    def make(
+        folder: str = "run",
+        recipe: Recipe = small_recipe,
+        objective: Objective | None = None,
+        train: TrainingArrays = sixteen_images,
+        val: TrainingArrays = eight_others,
+        **more: Any,
+    ) -> Trainer:
+        return Trainer(recipe, train, val, objective or Supervised(WeightBalanceLoss()), tmp_path / folder, **more)
+
+    return make
+
+
+def optimizer(recipe: Recipe, **changes: Any) -> Recipe:
+    return replace(recipe, optimizer=replace(recipe.optimizer, **changes))
+
+
+def log_of(folder: Path) -> list[dict[str, str]]:
+    """Rows of log.csv but for the time they took."""
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    assert log_of(folder) == log_of(other)
+    for name in ("last.safetensors", "best.safetensors"):
+        left, right = load_file(folder / name), load_file(other / name)
+        assert left.keys() == right.keys()
+        assert [key for key in left if not torch.equal(left[key], right[key])] == [], name
+
+
+# ── resume ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("stops", [[2], [1, 2]], ids=["stopped once", "stopped twice"])
+def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
+    make_trainer: MakeTrainer, small_recipe: Recipe, stops: list[int], bf16: bool
+) -> None:
+    recipe = optimizer(small_recipe, bf16=bf16)
+    whole = make_trainer("whole", recipe)
+    whole.fit()
+    resume = False
+    for stop in stops:
+        make_trainer("parts", recipe).fit(resume, stop_after=stop)
+        resume = True
+        assert len(log_of(whole.folder.with_name("parts"))) < 4
+    parts = make_trainer("parts", recipe)
+    parts.fit(resume=True)
+    assert len(log_of(parts.folder)) == 4
+    assert_same_run(whole.folder, parts.folder)
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 4])
+@pytest.mark.parametrize("place", ["before the state is replaced", "while the log is written"])
+def test_a_run_killed_while_it_writes_resumes_exactly(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, epoch: int, place: str
+) -> None:
+    make_trainer("whole").fit()
+    trainer = make_trainer("parts")
+    replace_file, write_rows = os.replace, csv.DictWriter.writerows
+
+    def replace_or_die(source: Path, target: Path) -> None:
+        if trainer.epoch == epoch and target.name == "last.safetensors":
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    def write_or_die(writer: Any, rows: Any) -> None:
+        if trainer.epoch == epoch:
+            raise KeyboardInterrupt
+        write_rows(writer, rows)
+
+    if place == "while the log is written":
+        monkeypatch.setattr("csv.DictWriter.writerows", write_or_die)
+    else:
+        monkeypatch.setattr("os.replace", replace_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    monkeypatch.undo()
+    make_trainer("parts").fit(resume=True)
+    assert_same_run(trainer.folder.with_name("whole"), trainer.folder)
+
+
+def test_resuming_a_finished_run_changes_nothing(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    trainer.fit()
+    before = {path.name: path.read_bytes() for path in trainer.folder.iterdir()}
+    make_trainer().fit(resume=True)
+    assert {path.name: path.read_bytes() for path in trainer.folder.iterdir()} == before
+
+
+def test_resuming_nothing_says_so_and_leaves_no_folder(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("nowhere")
+    with pytest.raises(LeanSegError, match=r"^There is nothing to resume in .*nowhere\. Start without --resume\.$"):
+        trainer.fit(resume=True)
+    assert not trainer.folder.exists()
+
+
+# ── seeds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_seed_gives_one_result_whatever_the_global_generator(
+    make_trainer: MakeTrainer, small_recipe: Recipe
+) -> None:
+    for folder, recipe in [("a", small_recipe), ("b", small_recipe), ("c", replace(small_recipe, seed=1))]:
+        torch.manual_seed(ord(folder))
+        make_trainer(folder, recipe).fit(stop_after=2)
+    root = make_trainer().folder.parent
+    assert_same_run(root / "a", root / "b")
+    with pytest.raises(AssertionError):
+        assert_same_run(root / "a", root / "c")
+
+
+def test_the_first_weights_come_from_the_seed(small_recipe: Recipe) -> None:
+    torch.manual_seed(7)
+    one = new_network(small_recipe).state_dict()
+    state = torch.get_rng_state()
+    same, other = new_network(small_recipe).state_dict(), new_network(replace(small_recipe, seed=1)).state_dict()
+    assert torch.equal(torch.get_rng_state(), state), "a caller's generator is left alone"
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+# ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_epoch_sees_each_image_once_in_another_order_than_the_last(
+    make_trainer: MakeTrainer, small_recipe: Recipe, no_augmentation: AugmentConfig, sixteen_images: TrainingArrays
+) -> None:
+    objective = Recording()
+    make_trainer(recipe=replace(small_recipe, augment=no_augmentation), objective=objective).fit(stop_after=2)
+    first, second = (torch.cat([b.indices for b in objective.batches[n : n + 4]]) for n in (0, 4))
+    assert len(objective.batches) == 8
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(16))
+    assert not torch.equal(first, second)
+    for batch in objective.batches:  # without augmentation a batch is what it came from
+        torch.testing.assert_close(batch.images, sixteen_images.images[batch.indices], rtol=0, atol=1e-5)
+        assert torch.equal(batch.targets, sixteen_images.targets[batch.indices].float())
+        assert torch.equal(batch.classes, sixteen_images.classes[batch.indices])
+
+
+def test_targets_of_augmented_images_stay_binary_and_on_the_lesion(
+    make_trainer: MakeTrainer, sixteen_images: TrainingArrays
+) -> None:
+    objective = Recording()
+    make_trainer(objective=objective).fit(stop_after=2)
+    moved = 0
+    for batch in objective.batches:
+        assert set(batch.targets.unique().tolist()) <= {0.0, 1.0}
+        has_lesion = batch.targets.flatten(1).any(1)
+        assert has_lesion.sum() >= len(has_lesion) - (batch.classes == 0).sum() - 1  # one may leave the image
+        inside, around = batch.images[batch.targets > 0].mean(), batch.images[batch.targets == 0].mean()
+        assert inside < around, "synthetic lesions are dark"
+        moved += int(not torch.equal(batch.targets, sixteen_images.targets[batch.indices].float()))
+    assert moved == len(objective.batches)
+
+
+def test_fewer_images_than_a_batch_still_make_a_step(
+    make_trainer: MakeTrainer, ultrasound: Callable[..., TrainingArrays]
+) -> None:
+    objective = Recording()
+    make_trainer(objective=objective, train=ultrasound(3)).fit(stop_after=1)
+    assert [len(batch.indices) for batch in objective.batches] == [3]
+
+
+def test_learning_rate_warms_up_and_then_follows_a_cosine(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    rates: list[float] = []
+    recipe = optimizer(small_recipe, epochs=6, batch_size=16, warmup_epochs=2.0, learning_rate=0.1)
+    objective = Recording(lambda batch: rates.append(trainer.optimizer.param_groups[0]["lr"]))
+    trainer = make_trainer(recipe=recipe, objective=objective)
+    trainer.fit()
+    cosine = [0.1 * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2) for part in (0, 1 / 4, 2 / 4, 3 / 4)]
+    assert rates == pytest.approx([0.05, 0.1, *cosine])
+
+
+def test_mean_weights_follow_the_weights_with_a_growing_decay(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    trainer = make_trainer(recipe=optimizer(small_recipe, batch_size=16, ema_decay=0.15))  # one step an epoch
+    start = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    trainer.fit(stop_after=1)
+    first = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    mean = {key: value.clone() for key, value in trainer.mean_weights.items()}
+    trainer.fit(stop_after=1)
+    second = trainer.network.state_dict()
+    for key, value in start.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(mean[key], 0.1 * value + 0.9 * first[key])  # decay 1 / 10
+            torch.testing.assert_close(
+                trainer.mean_weights[key], 0.15 * mean[key] + 0.85 * second[key]
+            )  # 2 / 11, capped
+        else:
+            assert torch.equal(trainer.mean_weights[key], second[key])
+    assert not torch.equal(start["head.weight"], second["head.weight"])
+
+
+def test_without_decay_the_mean_is_the_weights_themselves(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    trainer = make_trainer(recipe=optimizer(small_recipe, ema_decay=0.0))
+    trainer.fit(stop_after=1)
+    assert all(torch.equal(trainer.mean_weights[key], value) for key, value in trainer.network.state_dict().items())
+
+
+def test_a_loss_that_is_not_a_number_stops_with_one_clear_line(make_trainer: MakeTrainer) -> None:
+    def breaks(network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, parts = Supervised(WeightBalanceLoss())(network, batch)
+        return (loss * math.nan if trainer.epoch == 1 else loss), parts
+
+    trainer = make_trainer(objective=breaks)
+    with pytest.raises(LeanSegError, match=r"^The loss became nan in epoch 2\. Lower the learning rate\.$"):
+        trainer.fit()
+    assert len(log_of(trainer.folder)) == 1
+    assert all(value.isfinite().all() for value in load_file(trainer.folder / "last.safetensors").values())
+
+
+def test_training_finds_synthetic_lesions(
+    make_trainer: MakeTrainer, small_recipe: Recipe, ultrasound: Callable[..., TrainingArrays]
+) -> None:
+    recipe = optimizer(replace(small_recipe, config={"widths": [8, 16]}), epochs=12, ema_decay=0.9)
+    trainer = make_trainer(recipe=recipe, train=ultrasound(48), val=ultrasound(24, seed=1))
+    before = trainer.validate()
+    trainer.fit()
+    assert before["val_dice"] < 0.5
+    assert trainer.log[-1]["val_dice"] > 0.75 and trainer.log[-1]["val_empty"] > 0.7
+    assert trainer.log[-1]["loss"] < 0.6 * trainer.log[0]["loss"]
+
+
+# ── the run folder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_log_has_a_row_an_epoch_with_every_part_of_the_loss(make_trainer: MakeTrainer) -> None:
+    reports: list[tuple[int, int, str]] = []
+    trainer = make_trainer(objective=Recording(), report=lambda *report: reports.append(report))
+    trainer.fit()
+    rows = log_of(trainer.folder)
+    assert list(rows[0]) == ["epoch", "loss", "brightness", "val_dice", "val_empty", "val_score"]
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert all(0 <= float(row["brightness"]) <= 1 and math.isfinite(float(row["loss"])) for row in rows)
+    assert [report[:2] for report in reports] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert f"loss {float(rows[-1]['loss']):.3f}" in reports[-1][2]
+
+
+def test_validation_tells_lesions_from_normal_images(make_trainer: MakeTrainer, eight_others: TrainingArrays) -> None:
+    trainer = make_trainer()
+    for key, value in trainer.mean_weights.items():
+        if key.startswith("head."):
+            value.fill_(-1.0 if key == "head.bias" else 0.0)  # says nothing, everywhere
+    assert trainer.validate() == {
+        "val_dice": 0,
+        "val_empty": 1,
+        "val_score": pytest.approx(float((eight_others.classes == 0).float().mean())),
+    }
+
+
+def test_validation_without_a_kind_of_image_has_no_number_for_it(
+    make_trainer: MakeTrainer, ultrasound: Callable[..., TrainingArrays]
+) -> None:
+    assert math.isnan(make_trainer(val=ultrasound(2, classes=("benign",))).validate()["val_empty"])
+    assert math.isnan(make_trainer(val=ultrasound(2, classes=("normal",))).validate()["val_dice"])
+
+
+def test_the_best_epochs_mean_weights_are_kept(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, seen = make_trainer(), []
+    scores = iter([0.2, 0.8, 0.5, 0.8])
+
+    def validate() -> dict[str, float]:
+        seen.append({key: value.clone() for key, value in trainer.mean_weights.items()})
+        return {"val_dice": 0.0, "val_empty": 0.0, "val_score": next(scores)}
+
+    monkeypatch.setattr(trainer, "validate", validate)
+    best = trainer.fit().state_dict()
+    assert all(torch.equal(best[key], value) for key, value in seen[1].items())
+    assert not torch.equal(best["head.weight"], seen[3]["head.weight"])
+
+
+def test_a_run_is_read_back_as_it_was_written(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    trainer = make_trainer()
+    fitted = trainer.fit()
+    recipe, network = load_run(trainer.folder)
+    assert recipe == small_recipe and json.loads((trainer.folder / "recipe.json").read_text())["id"] == "small"
+    assert not network.training
+    images = trainer.val.images
+    assert torch.equal(network(images), fitted(images))
+    assert sorted(path.suffix for path in trainer.folder.iterdir() if path.suffix == ".partial") == []
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LeanSegError, match=r"holds no trained run \(best\.safetensors\)\. Train it first"):
+        load_run(tmp_path)
+
+
+def test_training_starts_from_the_weights_of_another_run(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    first = make_trainer("first")
+    weights = first.fit().state_dict()
+    started = make_trainer("second", replace(small_recipe, init=str(first.folder), seed=5)).network.state_dict()
+    assert all(torch.equal(started[key], value) for key, value in weights.items())
+
+
+def test_a_start_that_does_not_exist_is_named(small_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(LeanSegError, match="nowhere holds no trained run"):
+        new_network(replace(small_recipe, init=str(tmp_path / "nowhere")))

@@ -1,0 +1,142 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from leanseg.errors import BundleError
+from leanseg.processing.preprocess import PreprocessingConfig
+from leanseg.weights.bundle import Bundle, read_bundle
+from leanseg.weights.card import CARD_FORMAT, GraphCard, ModelCard, PostprocessingCard, parse_values
+from Testing.engine.tiny import CARD
+
+GRAPHS = {"fp32": GraphCard("tiny_fp32.onnx", "0" * 64, 12)}
+
+
+def card_values() -> dict[str, Any]:
+    values = json.loads(replace(CARD, graphs=GRAPHS).to_json())
+    assert isinstance(values, dict)
+    return values
+
+
+def read(values: Any) -> ModelCard:
+    return ModelCard.from_json(json.dumps(values), "tiny")
+
+
+def test_a_card_survives_json() -> None:
+    card = replace(
+        CARD,
+        graphs=GRAPHS,
+        postprocessing=PostprocessingCard(0.4, 0.6, 0.001, True),
+        training={"seeds": [1, 2], "hours": 2.5, "ärzte": None},
+        metrics={"busi:test": {"dice": {"mean": 0.8, "n": 3}}},
+        data_licenses=("one", "two"),
+    )
+    assert ModelCard.from_json(card.to_json(), "tiny") == card
+
+
+def test_what_may_be_missing_takes_its_default() -> None:
+    values = card_values()
+    for key in ("training", "metrics", "license", "data_licenses", "intended_use", "format"):
+        del values[key]
+    assert read(values) == replace(CARD, graphs=GRAPHS)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"id": "tiny"', "not json"])
+def test_a_card_that_is_not_json_is_damaged(text: str) -> None:
+    with pytest.raises(BundleError, match="card of tiny is damaged .*Restore the bundle"):
+        ModelCard.from_json(text, "tiny")
+
+
+@pytest.mark.parametrize("values", [[], "tiny", 1, None])
+def test_a_card_that_is_no_object_is_refused(values: Any) -> None:
+    with pytest.raises(BundleError, match="card of tiny is not a JSON object"):
+        read(values)
+
+
+@pytest.mark.parametrize("key", ["id", "labels", "graphs", "weights", "postprocessing", "temperature"])
+def test_a_lacking_key_is_named(key: str) -> None:
+    values = card_values()
+    del values[key]
+    with pytest.raises(BundleError, match=f"card of tiny lacks {key}"):
+        read(values)
+
+
+def test_keys_that_are_lacking_or_unknown_further_down_are_named_with_their_place() -> None:
+    values = card_values()
+    del values["labels"][0]["color_rgb"]
+    with pytest.raises(BundleError, match="card of tiny: labels lacks color_rgb"):
+        read(values)
+    values = card_values()
+    values["graphs"]["fp32"]["url"] = "somewhere"
+    with pytest.raises(BundleError, match=r"card of tiny: graphs.fp32 has the unknown key url"):
+        read(values)
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(BundleError, match="card of tiny has the unknown key licence"):
+        read(card_values() | {"licence": "MIT"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("id", 3),
+        ("gmacs", "many"),
+        ("gmacs", True),
+        ("parameters", 2.5),
+        ("inputs", "ultrasound"),
+        ("inputs", [1]),
+        ("labels", {}),
+        ("labels", [3]),
+        ("graphs", []),
+        ("graphs", {"fp32": "tiny.onnx"}),
+        ("config", []),
+        ("postprocessing", {"largest_component": 1}),
+        ("postprocessing", None),
+        ("format", "1"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(key: str, value: Any) -> None:
+    with pytest.raises(BundleError, match=f"card of tiny: {key}.* must be .*; got .*Restore the bundle"):
+        read(card_values() | {key: value})
+
+
+def test_a_color_needs_three_numbers() -> None:
+    values = card_values()
+    values["labels"][0]["color_rgb"] = [0.5, 0.5]
+    with pytest.raises(BundleError, match=r"color_rgb must be tuple; got \[0.5, 0.5\]"):
+        read(values)
+
+
+def test_a_whole_number_may_stand_for_a_fraction() -> None:
+    assert read(card_values() | {"gmacs": 2}).gmacs == 2.0
+
+
+@pytest.mark.parametrize("key", ["graphs", "labels"])
+def test_a_card_without_graph_or_label_is_refused(key: str) -> None:
+    values = card_values()
+    values[key] = type(values[key])()
+    with pytest.raises(BundleError, match="names no graph or no label"):
+        read(values)
+
+
+def test_a_newer_format_asks_for_an_update_even_if_its_keys_are_unknown() -> None:
+    with pytest.raises(BundleError, match=rf"card format {CARD_FORMAT + 1}; this LeanSeg reads up to .*Update"):
+        read({"format": CARD_FORMAT + 1, "anything": "else"})
+
+
+def test_preprocessing_is_parsed_by_the_same_rules() -> None:
+    parsed = parse_values(PreprocessingConfig, {"size_ji": [64, 32], "percentiles": [1, 99]}, "preprocessing")
+    assert parsed == PreprocessingConfig((64, 32), (1.0, 99.0))
+    for values in ({"size_ji": "64"}, {"size_ji": [64]}, {"size_ji": [64, 1.5]}, {"zoom": 2}):
+        with pytest.raises(BundleError, match="preprocessing"):
+            parse_values(PreprocessingConfig, values, "preprocessing")
+
+
+def test_a_damaged_card_of_a_real_bundle_is_told_in_one_line(tiny_bundle: Bundle) -> None:
+    path = tiny_bundle.folder / "card.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"tiny"', "tiny", 1), encoding="utf-8")
+    with pytest.raises(BundleError, match="card of tiny is damaged") as caught:
+        read_bundle(tiny_bundle.folder)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,53 @@
+"""LeanSeg: fast tumor segmentation on a laptop without a GPU.
+
+    model = leanseg.load_engine("t2kd_busi")
+    segmentation = leanseg.segment(Path("image.png"), model)
+
+Research only; not for clinical use. The names below are the public surface; each loads what it needs at first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from leanseg.api import Model as Model
+    from leanseg.api import list_models as list_models
+    from leanseg.api import load_engine as load_engine
+    from leanseg.api import measure as measure
+    from leanseg.api import segment as segment
+    from leanseg.catalog import SYSTEMS as SYSTEMS
+    from leanseg.errors import LeanSegError as LeanSegError
+    from leanseg.files.images import read_image as read_image
+    from leanseg.files.seg_nrrd import write_segmentation as write_segmentation
+    from leanseg.files.seg_nrrd import write_volume as write_volume
+    from leanseg.segmentation import Segmentation as Segmentation
+    from leanseg.volume import Volume as Volume
+    from leanseg.volume import VolumeGeometry as VolumeGeometry
+
+_HOMES = {
+    "Model": "api",
+    "list_models": "api",
+    "load_engine": "api",
+    "measure": "api",
+    "segment": "api",
+    "SYSTEMS": "catalog",
+    "LeanSegError": "errors",
+    "read_image": "files.images",
+    "write_segmentation": "files.seg_nrrd",
+    "write_volume": "files.seg_nrrd",
+    "Segmentation": "segmentation",
+    "Volume": "volume",
+    "VolumeGeometry": "volume",
+}
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"leanseg.{_HOMES[name]}"), name)
+    raise AttributeError(f"leanseg has no attribute {name!r}; public names: {', '.join(__all__)}")

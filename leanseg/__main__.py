@@ -1,0 +1,112 @@
+"""The command line: `leanseg VERB ...`. Exit 0 on success, 2 on wrong usage, 1 with one line on any other error."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from leanseg import __version__
+from leanseg.errors import LeanSegError
+from leanseg.request import DEVICES, PRECISIONS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; what it needs is imported only then."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        from leanseg import commands
+
+        run = getattr(commands, parsed.verb)
+        run(parsed)
+        sys.stdout.flush()
+        return 0
+    except LeanSegError as error:
+        reason = str(error)
+    except KeyboardInterrupt:
+        reason = "Interrupted; nothing half-written was left."
+    except BrokenPipeError:  # of `| head`: nobody reads on, and Python must not complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        reason = f"{type(error).__name__}: {error}. Nothing half-written was left."
+    except MemoryError:
+        reason = "There is not enough memory. Close other programs, or use a smaller image."
+    print("leanseg:", *reason.split("\n"), file=sys.stderr)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every verb and option (design: docs in README, "The command line")."""
+    parser = argparse.ArgumentParser(
+        prog="leanseg", description="Fast tumor segmentation without a GPU. Research only; not for clinical use."
+    )
+    parser.add_argument("--version", action="version", version=f"leanseg {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    models = verbs.add_parser("models", help="list the models that can be used here")
+    models.add_argument("--json", action="store_true", help="machine-readable")
+    systems = verbs.add_parser("systems", help="list every published system, and what works")
+    systems.add_argument("--json", action="store_true", help="machine-readable")
+
+    segment = verbs.add_parser("segment", help="image -> .seg.nrrd")
+    segment.add_argument("model", metavar="MODEL", help="model id (see `leanseg models`) or bundle folder")
+    segment.add_argument("input", metavar="INPUT", nargs="+", help="image file; NAME=FILE for several sequences")
+    segment.add_argument("-o", "--output", metavar="OUT.seg.nrrd", type=Path, required=True)
+    segment.add_argument("--prompt", metavar="TEXT", help="for text-guided models")
+    segment.add_argument("--uncertainty", metavar="U.nrrd", type=Path, help="also write the uncertainty, 0 to 1")
+    segment.add_argument(
+        "--uncertainty-kind",
+        choices=("entropy", "flip_variance"),
+        default="entropy",
+        help="predictive entropy, or disagreement with the mirrored image (twice the time)",
+    )
+    segment.add_argument("--threshold", type=_fraction, metavar="P", help="a probability; default: the card's")
+    segment.add_argument("--largest-component", action="store_true", help="keep only the largest lesion of each slice")
+    _add_runtime(segment)
+    segment.add_argument("--report", metavar="R.json", type=Path, help="also write figures of the run")
+
+    evaluate = verbs.add_parser("evaluate", help="measure a model on a data set with ground truth")
+    evaluate.add_argument("model", metavar="MODEL")
+    evaluate.add_argument("--dataset", required=True, metavar="NAME", help="busi, bus_bra")
+    evaluate.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data set")
+    evaluate.add_argument("--split", default="test", metavar="NAME|all")
+    _add_runtime(evaluate)
+    evaluate.add_argument("--json", metavar="R.json", type=Path, help="also write per-case figures")
+    evaluate.add_argument("--record", action="store_true", help="write the means into the card of the bundle")
+
+    train = verbs.add_parser("train", help="train a recipe")
+    train.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a .toml file")
+    train.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
+    train.add_argument("--out", metavar="DIR", type=Path, help="run folder; default: runs/<recipe id>")
+    train.add_argument("--resume", action="store_true", help="go on where the run folder stopped")
+    train.add_argument("--set", metavar="key=value", action="append", default=[], help="change a value of the recipe")
+
+    export = verbs.add_parser("export", help="run folder -> bundle")
+    export.add_argument("run", metavar="RUN", type=Path)
+    export.add_argument("-o", "--output", metavar="BUNDLE", type=Path, required=True)
+    export.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
+
+    demo = verbs.add_parser("demo", help="segment the built-in cases and write a page with pictures")
+    demo.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("demo-output"))
+    verbs.add_parser("doctor", help="say what is installed and what is missing")
+    return parser
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto is the CPU; cuda needs torch")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 where the model has it")
+
+
+def _fraction(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a probability between 0 and 1 is needed; got {text!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Every published system as data: what the command line, the modules and the tests read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from leanseg.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class System:
+    """One published system and where it lives here."""
+
+    id: str
+    title: str
+    paper: str
+    """DOI or arXiv id."""
+    home: tuple[str, ...]
+    """Home file(s), relative to the repository."""
+    module: str
+    """Slicer module(s) that show it."""
+    state: Literal["works", "planned"] = "planned"
+    engine: str = ""
+    recipes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+_ALL = "UltrasoundKD, DynamicBrainSeg, TextGuidedSeg"
+
+SYSTEMS: tuple[System, ...] = (
+    System(
+        id="t2kd_attention_unet",
+        title="T2KD Attention U-Net: dual-teacher distillation for breast ultrasound",
+        paper="doi:10.7507/1001-5515.202311054",
+        home=("leanseg/training/t2kd.py", "leanseg/networks/attention_unet.py"),
+        module="UltrasoundKD",
+        state="works",
+        engine="slicewise",
+        recipes=(
+            "t2kd_teacher",
+            "t2kd_teacher_benign",
+            "t2kd_teacher_malignant",
+            "t2kd_student",
+            "t2kd_student_alone",
+        ),
+        models=("t2kd_busi",),
+        tests=("Testing/engine/training/test_t2kd.py", "Testing/engine/networks/test_attention_unet.py"),
+        aliases=("T2KD", "T²KD", "LightBTSeg"),
+    ),
+    System("med_danet", "Med-DANet", "arXiv:2206.06575", ("leanseg/networks/med_danet.py",), "DynamicBrainSeg"),
+    System(
+        "med_danet_v2", "Med-DANet V2", "arXiv:2310.18656", ("leanseg/networks/med_danet_v2.py",), "DynamicBrainSeg"
+    ),
+    System("trans_bts", "TransBTS", "arXiv:2103.04430", ("leanseg/networks/trans_bts.py",), "DynamicBrainSeg"),
+    System("trans_bts_v2", "TransBTSV2", "arXiv:2201.12785", ("leanseg/networks/trans_bts_v2.py",), "DynamicBrainSeg"),
+    System("cga_unet", "CGA U-Net", "arXiv:2203.15383", ("leanseg/networks/cga_unet.py",), "DynamicBrainSeg"),
+    System("med_tuning", "Med-Tuning", "arXiv:2304.10880", ("leanseg/networks/med_tuning.py",), "DynamicBrainSeg"),
+    System("fremae", "FreMAE", "arXiv:2304.10864", ("leanseg/training/fremae.py",), _ALL, aliases=("FreMIM",)),
+    System("pne", "PNE loss", "arXiv:2207.01417", ("leanseg/losses/pne.py",), _ALL),
+    System("agln", "AGLN", "arXiv:2204.04363", ("leanseg/networks/agln.py",), _ALL),
+    System("text_bcs", "TextBCS", "arXiv:2603.11206", ("leanseg/networks/text_bcs.py",), "TextGuidedSeg"),
+    System("cm_mask_sd", "CM-MaskSD", "arXiv:2305.11481", ("leanseg/networks/cm_mask_sd.py",), "TextGuidedSeg"),
+    System(
+        "mf2_mvqa",
+        "MF2-MVQA",
+        "arXiv:2211.05991",
+        ("leanseg/networks/mf2_mvqa.py",),
+        "TextGuidedSeg",
+        aliases=("MF²-MVQA",),
+    ),
+    System("dsq", "DSQ: differentiable soft quantization", "arXiv:1908.05033", ("leanseg/quantization/dsq.py",), _ALL),
+    System(
+        "inq",
+        "INQ with suggestive annotation",
+        "arXiv:1803.04907",
+        ("leanseg/quantization/inq.py", "leanseg/inference/suggestive_annotation.py"),
+        "UltrasoundKD",
+    ),
+)
+
+
+def find_system(name: str) -> System:
+    """A system by id or alias, whatever the case.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    for system in SYSTEMS:
+        if name.casefold() in {system.id.casefold(), *(alias.casefold() for alias in system.aliases)}:
+            return system
+    raise UnknownNameError("system", name, (system.id for system in SYSTEMS))

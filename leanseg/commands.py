@@ -1,0 +1,280 @@
+"""The verbs of the command line: one function each, called with the parsed arguments."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leanseg.errors import LeanSegError, MissingDependencyError, OutputError
+from leanseg.request import Progress
+
+if TYPE_CHECKING:
+    from leanseg.processing.measure import LesionMeasurement
+    from leanseg.processing.postprocess import PostprocessingConfig
+    from leanseg.weights.card import ModelCard
+
+
+def models(arguments: argparse.Namespace) -> None:
+    """List the models on the search path."""
+    from leanseg.api import list_models
+
+    rows = [_model_row(card) for card in list_models()]
+    if arguments.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    if not rows:
+        print("There is no model. Put bundles into Resources/Models or set LEANSEG_MODELS to their folder.")
+        return
+    columns = ("id", "task", "precisions", "size", "license")
+    sizes = (
+        {**row, "precisions": ", ".join(row["precisions"]), "size": f"{row['bytes'] / 1e6:.1f} MB"} for row in rows
+    )
+    _print_table(columns, [[str(row[column]) for column in columns] for row in sizes])
+
+
+def _model_row(card: ModelCard) -> dict[str, Any]:
+    from leanseg.catalog import SYSTEMS
+
+    smallest = min(card.graphs.values(), key=lambda graph: graph.bytes)
+    return {
+        "id": card.id,
+        "system": card.system,
+        "module": next((system.module for system in SYSTEMS if system.id == card.system), ""),
+        "task": card.task,
+        "inputs": list(card.inputs),
+        "labels": [label.name for label in card.labels],
+        "precisions": sorted(card.graphs),
+        "bytes": smallest.bytes,
+        "sha256": smallest.sha256,
+        "license": card.license,
+    }
+
+
+def systems(arguments: argparse.Namespace) -> None:
+    """List the catalog."""
+    from leanseg.catalog import SYSTEMS
+
+    if arguments.json:
+        rows = [
+            {
+                "id": system.id,
+                "title": system.title,
+                "paper": system.paper,
+                "home": list(system.home),
+                "tests": list(system.tests),
+                "recipe": list(system.recipes),
+                "models": list(system.models),
+                "module": system.module,
+                "state": system.state,
+            }
+            for system in SYSTEMS
+        ]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    _print_table(("id", "state", "title", "home"), [[s.id, s.state, s.title, s.home[0]] for s in SYSTEMS])
+
+
+def segment(arguments: argparse.Namespace) -> None:
+    """Image file -> .seg.nrrd, optionally uncertainty and report."""
+    from leanseg.api import load_engine, measure
+    from leanseg.api import segment as run_segment
+    from leanseg.files.images import read_image
+    from leanseg.files.seg_nrrd import write_segmentation, write_volume
+    from leanseg.report import Stopwatch, run_report, write_json
+
+    image_path = _single_input(arguments)
+    _check_outputs(arguments, image_path)
+    watch = Stopwatch()
+    model = load_engine(arguments.model, arguments.device, arguments.precision)
+    watch.loaded()
+    volume = read_image(image_path)
+    slices = volume.geometry.shape[0]
+    with _progress_bar("segment", shown=slices > 1) as progress:
+        result = run_segment(
+            volume,
+            model,
+            postprocessing=_changed(model.postprocessing, arguments),
+            uncertainty=arguments.uncertainty_kind,
+            progress=progress,
+        )
+    watch.image_done(slices)
+    measurements = measure(result, result.segments[0].id)
+    if arguments.uncertainty is not None:
+        write_volume(result.uncertainty, arguments.uncertainty)
+    if arguments.report is not None:
+        passes = 2 if arguments.uncertainty_kind == "flip_variance" else 1
+        case = {"id": image_path.name, "measurements": [dataclasses.asdict(m) for m in measurements]}
+        write_json(run_report(model, watch, passes * slices * model.card.gmacs, [case]), arguments.report)
+    write_segmentation(result, arguments.output)
+    print(_summary(measurements, arguments.output))
+
+
+def _check_outputs(arguments: argparse.Namespace, image: Path) -> None:
+    """Before the work starts: every output can be written, and none is the input."""
+    from leanseg.files.seg_nrrd import SEGMENTATION_SUFFIXES, VOLUME_SUFFIXES, check_output
+
+    outputs = {
+        arguments.output: SEGMENTATION_SUFFIXES,
+        arguments.uncertainty: VOLUME_SUFFIXES,
+        arguments.report: (".json",),
+    }
+    for path, suffixes in outputs.items():
+        if path is not None:
+            check_output(path, suffixes)
+            if path.resolve() == image.resolve():
+                raise OutputError(f"{path} is the input; it would be overwritten. Choose another name.")
+
+
+def _changed(card: PostprocessingConfig, arguments: argparse.Namespace) -> PostprocessingConfig:
+    """The card's postprocessing with what the arguments change."""
+    return dataclasses.replace(
+        card,
+        threshold=card.threshold if arguments.threshold is None else arguments.threshold,
+        largest_component=card.largest_component or arguments.largest_component,
+    )
+
+
+def _single_input(arguments: argparse.Namespace) -> Path:
+    if arguments.prompt is not None:
+        raise LeanSegError(f"{arguments.model} takes no text; leave --prompt away.")
+    if len(arguments.input) != 1:
+        raise LeanSegError(f"{arguments.model} takes one image; got {len(arguments.input)}.")
+    text: str = arguments.input[0]
+    name, equals, file = text.partition("=")
+    return Path(file) if equals and name.isidentifier() and not Path(text).exists() else Path(text)
+
+
+def _summary(measurements: list[LesionMeasurement], output: Path) -> str:
+    if not measurements:
+        return f"No lesion found; the segment in {output} is empty."
+    largest = max(measurements, key=lambda m: m.area)
+    unit, many = largest.unit, len(measurements)
+    found = "Lesion" if many == 1 else f"Lesion in {many} slices; largest in slice {largest.slice}"
+    return (
+        f"{found}: area {largest.area:.1f} {unit}^2, axes {largest.long_axis:.1f} x {largest.short_axis:.1f} {unit}, "
+        f"depth/width {largest.depth_width_ratio:.2f}. Written: {output}"
+    )
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Print and write metrics on a data set."""
+    from leanseg.files.seg_nrrd import check_output
+    from leanseg.report import write_json
+
+    with _make_floor("evaluate"):
+        from leanseg.training.evaluate import evaluate as run_evaluate
+        from leanseg.training.evaluate import record
+    from leanseg.weights.store import find_bundle
+
+    if arguments.json is not None:
+        check_output(arguments.json, (".json",))
+    with _progress_bar(f"evaluate {arguments.dataset}") as progress:
+        report = run_evaluate(
+            arguments.model,
+            arguments.dataset,
+            arguments.root,
+            split=arguments.split,
+            device=arguments.device,
+            precision=arguments.precision,
+            progress=progress,
+        )
+    if arguments.json is not None:
+        write_json(report, arguments.json)
+    mean = report["mean"]
+    _print_table(("metric", "mean", "n"), [[k, f"{v['mean']:.4f}", str(v["n"])] for k, v in mean.items()])
+    load, per_slice = report["seconds"]["load"], report["seconds"]["per_slice"]
+    print(f"{report['model']} {report['precision']}: {1000 * per_slice:.1f} ms a slice, load {load:.2f} s")
+    if arguments.record:
+        command = f"leanseg evaluate {report['model']} --dataset {arguments.dataset} --split {arguments.split}"
+        command += f" --precision {report['precision']}"
+        name = f"{arguments.dataset}:{arguments.split}:{report['precision']}"
+        record(report, find_bundle(arguments.model).folder, name, command)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a recipe into a run folder."""
+    with _make_floor("train"):
+        from leanseg.training.data import data_root
+        from leanseg.training.recipe import load_recipe
+        from leanseg.training.run import train as run_train
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    folder = arguments.out or Path("runs") / recipe.id
+    with _progress_bar(f"train {recipe.id}") as progress:
+        run_train(recipe, data_root(arguments.data), folder, arguments.resume, progress)
+    print(f"Trained: {folder}. Next: leanseg export {shlex.quote(str(folder))} -o BUNDLE")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Run folder -> bundle."""
+    with _make_floor("export"):
+        from leanseg.training.data import data_root
+        from leanseg.training.export import export as run_export
+
+    bundle = run_export(arguments.run, arguments.output, data_root(arguments.data))
+    for precision, graph in sorted(bundle.card.graphs.items()):
+        print(f"{precision}: {graph.file}, {graph.bytes / 1e6:.2f} MB")
+    print(f"Bundle: {bundle.folder}")
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Segment the built-in cases with every model; write a page with pictures."""
+    from leanseg.demo import run_demo
+
+    with _progress_bar("demo") as progress:
+        page = run_demo(arguments.output, progress)
+    print(f"Open {page} in a browser.")
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Say what is installed, what is missing, and what to do."""
+    from leanseg.doctor import examine
+
+    _print_table(("what", "state", "what to do"), examine())
+
+
+@contextmanager
+def _make_floor(verb: str) -> Iterator[None]:
+    """Imports of the MAKE floor: a missing package becomes one clear line."""
+    try:
+        yield
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] == "leanseg":
+            raise
+        raise MissingDependencyError(
+            f"`leanseg {verb}` needs {error.name}, which is not installed. Run: pip install 'leanseg[train]'."
+        ) from error
+
+
+@contextmanager
+def _progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
+    """A rich progress bar on standard error; nothing where nobody watches."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    what = TextColumn("{task.fields[what]}", markup=False)  # a file name may hold [brackets]
+    with Progress(*columns, what, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, what="")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+
+
+def _print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    # As plain text: markup would swallow the [train] of leanseg[train].
+    Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)

@@ -1,0 +1,202 @@
+"""`leanseg demo`: every model on the built-in cases (and on real ones where LEANSEG_DATA is set), as one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.api import Model, list_models, load_engine, measure, segment
+from leanseg.errors import LeanSegError, OutputError
+from leanseg.files.seg_nrrd import write_segmentation, write_volume
+from leanseg.phantom import Phantom, ultrasound_phantom
+from leanseg.pictures import overlay_outline, uncertainty_colors, write_png
+from leanseg.processing.measure import LesionMeasurement
+from leanseg.report import Stopwatch, run_report, write_json
+from leanseg.request import Progress, step
+from leanseg.segmentation import Segmentation
+
+_CLIP_FRAMES = 12
+_REAL_PARTS = ("busi:test", "bus_bra:external_test163")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One case through one model."""
+
+    case: Phantom
+    segmentation: Segmentation
+    mask: NDArray[np.bool_]
+    """(k, j, i) of the model's first label"""
+    measurements: list[LesionMeasurement]
+    seconds: float
+
+    @property
+    def dice(self) -> float | None:
+        """Over all frames; None where the truth and the mask are both empty."""
+        size = int(self.mask.sum() + self.case.truth.sum())
+        return 2 * int((self.mask & self.case.truth).sum()) / size if size else None
+
+    def report(self) -> dict[str, Any]:
+        measurements = [dataclasses.asdict(m) for m in self.measurements]
+        return {"id": self.case.name, "dice": self.dice, "measurements": measurements}
+
+
+def run_demo(folder: Path, progress: Progress) -> Path:
+    """Write `index.html`, pictures, `.seg.nrrd` files and `report.json` into `folder`; returns the page.
+
+    Raises:
+        LeanSegError: there is no model.
+        OutputError: the folder cannot be written.
+    """
+    cards = list_models()
+    if not cards:
+        raise LeanSegError("There is no model to show. Put bundles into Resources/Models or set LEANSEG_MODELS.")
+    try:
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}. Choose another folder with -o.") from error
+    cases = [*_built_in_cases(), *_real_cases()]
+    total, done, sections, reports = len(cards) * len(cases), 0, [], []
+    for card in cards:
+        watch = Stopwatch()
+        model = load_engine(card.id)
+        watch.loaded()
+        results = []
+        for case in cases:
+            step(progress, done, total, f"{card.id}: {case.name}")
+            results.append(_run(case, model, watch, folder))
+            done += 1
+        reports.append(run_report(model, watch, model.card.gmacs, [result.report() for result in results]))
+        sections.append(_section(model, results, watch, folder))
+    step(progress, total, total, "done")
+    write_json(reports, folder / "report.json")
+    page = folder / "index.html"
+    page.write_text(_PAGE.format(sections="\n".join(sections)), encoding="utf-8")
+    return page
+
+
+def _built_in_cases() -> list[Phantom]:
+    stills = [ultrasound_phantom(kind, seed=1) for kind in ("benign", "malignant", "normal")]
+    clip = ultrasound_phantom("benign", seed=2, frames=_CLIP_FRAMES)
+    return [*stills, dataclasses.replace(clip, name=f"benign phantom, clip of {_CLIP_FRAMES} frames")]
+
+
+def _real_cases() -> list[Phantom]:
+    """The first test case of each class of each data set below LEANSEG_DATA; nothing where it is not set."""
+    if "LEANSEG_DATA" not in os.environ:
+        return []
+    from leanseg.training.data import data_root, select_cases  # torch-free, unlike the rest of training
+    from leanseg.training.data.case import LESION_CLASSES, read_pair
+
+    root, found = data_root(), []
+    for part in _REAL_PARTS:
+        if not (root / part.partition(":")[0]).is_dir():
+            continue
+        cases = select_cases([part], root, LESION_CLASSES)
+        for lesion_class in LESION_CLASSES:
+            for case in [c for c in cases if c.lesion_class == lesion_class][:1]:
+                image, mask = read_pair(case)
+                found.append(Phantom(f"{case.dataset} {case.id}", image, mask.array[0] > 0))
+    return found
+
+
+def _run(case: Phantom, model: Model, watch: Stopwatch, folder: Path) -> _Result:
+    watch.begin_image()
+    started = time.perf_counter()
+    segmentation = segment(case.image, model)
+    seconds = time.perf_counter() - started
+    watch.image_done(case.truth.shape[0])
+    stem = _stem(model, case)
+    write_segmentation(segmentation, folder / f"{stem}.seg.nrrd")
+    write_volume(segmentation.uncertainty, folder / f"{stem}.uncertainty.nrrd")
+    label = segmentation.segments[0].id
+    return _Result(case, segmentation, segmentation.mask(label), measure(segmentation, label), seconds)
+
+
+def _stem(model: Model, case: Phantom) -> str:
+    words = "".join(c if c.isalnum() else " " for c in case.name).split()
+    return "_".join([model.card.id, *words])
+
+
+def _section(model: Model, results: list[_Result], watch: Stopwatch, folder: Path) -> str:
+    card, seconds = model.card, watch.seconds()
+    facts = (
+        f"{card.parameters / 1e6:.2f} M parameters, {card.gmacs:.2f} GMAC a slice, {model.precision}, "
+        f"{html.escape(model.engine.graph.runtime)}. Loaded in {seconds['load']:.2f} s; "
+        f"{1000 * seconds['per_slice']:.0f} ms a slice from voxels to mask."
+    )
+    rows = "\n".join(_row(model, result, folder) for result in results)
+    return f"<h2>{html.escape(card.id)}: {html.escape(card.title)}</h2>\n<p>{facts}</p>\n{rows}"
+
+
+def _row(model: Model, result: _Result, folder: Path) -> str:
+    case, mask = result.case, result.mask
+    k = int(np.argmax((mask | case.truth).sum(axis=(1, 2))))
+    gray = _to_8_bit(case.image.array[0, k])
+    pictures = {
+        "image": np.repeat(gray[..., np.newaxis], 3, axis=2),
+        "mask": overlay_outline(gray, mask[k], (90, 230, 120)),
+        "uncertainty": uncertainty_colors(result.segmentation.uncertainty.array[0, k]),
+        "truth": overlay_outline(gray, case.truth[k], (255, 190, 60)),
+    }
+    figures = []
+    for title, picture in pictures.items():
+        name = f"pictures/{_stem(model, case)}_{title}.png"
+        write_png(picture, folder / name)
+        figures.append(f'<figure><img src="{name}" alt="{title}"><figcaption>{title}</figcaption></figure>')
+    file = f"{_stem(model, case)}.seg.nrrd"
+    return (
+        f"<section><h3>{html.escape(case.name)}</h3>{''.join(figures)}"
+        f'<p>{_words(result, k)} <a href="{file}">{file}</a></p></section>'
+    )
+
+
+def _words(result: _Result, k: int) -> str:
+    frames = result.case.truth.shape[0]
+    time_text = f"{1000 * result.seconds / frames:.0f} ms{' a frame' if frames > 1 else ''}."
+    if result.dice is None:
+        return f"No lesion there, none drawn. {time_text}"
+    lesion = next((_lesion_words(m) for m in result.measurements if m.slice == k), "Nothing drawn.")
+    return f"{lesion} Dice {100 * result.dice:.1f} %. {time_text}"
+
+
+def _lesion_words(m: LesionMeasurement) -> str:
+    return (
+        f"Area {m.area:.0f} {m.unit}², axes {m.long_axis:.1f} × {m.short_axis:.1f} {m.unit}, "
+        f"depth/width {m.depth_width_ratio:.2f}."
+    )
+
+
+def _to_8_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = float(array.min()), float(array.max())
+    return np.asarray(255 * (array.astype(np.float64) - low) / max(high - low, 1e-9), dtype=np.uint8)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>LeanSeg demo</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  background: #14171b; color: #e6e8ea; }}
+a {{ color: #7fb8ff; }}
+section {{ border-top: 1px solid #343a40; padding: .5rem 0 1rem; }}
+figure {{ display: inline-block; margin: 0 .75rem .5rem 0; width: 22%; min-width: 12rem; vertical-align: top; }}
+figure img {{ width: 100%; }}
+figcaption {{ color: #9aa3ab; }}
+</style></head><body>
+<h1>LeanSeg demo</h1>
+<p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from
+image to mask, not how accurate a model is on patients; accuracy is measured by <code>leanseg evaluate</code>.
+The green outline is the model's, the orange one the truth. Uncertainty runs from black (sure) to yellow (unsure).
+The <code>.seg.nrrd</code> files open in 3D Slicer.</p>
+{sections}
+</body></html>
+"""

@@ -1,0 +1,81 @@
+"""The slicewise engine: a 2-D network on every slice (k) of a volume."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.errors import BundleError
+from leanseg.inference.uncertainty import flip_variance, predictive_entropy
+from leanseg.prediction import Prediction
+from leanseg.processing.preprocess import ModelInput
+from leanseg.request import Progress, no_progress, step
+from leanseg.runtime.graph import Graph
+
+UncertaintyKind = Literal["entropy", "flip_variance"]
+UNCERTAINTY_KINDS: tuple[UncertaintyKind, ...] = ("entropy", "flip_variance")
+
+
+class SlicewiseEngine:
+    """Runs slice after slice, so that memory stays that of one slice and Cancel takes effect between two.
+
+    Batches buy nothing on a CPU: one slice already fills it (`benchmarks/ultrasound.py`).
+    """
+
+    def __init__(self, graph: Graph, gmacs_per_slice: float, labels: int = 1) -> None:
+        self.graph = graph
+        self._gmacs = gmacs_per_slice
+        self._labels = labels
+
+    def predict(
+        self,
+        model_input: ModelInput,
+        progress: Progress = no_progress,
+        uncertainty: UncertaintyKind = "entropy",
+    ) -> Prediction:
+        """Probabilities and uncertainty of every slice.
+
+        `flip_variance` also sees every slice mirrored left to right, and returns the mean probability of
+        the two; it costs twice the time.
+
+        Raises:
+            InferenceCancelled: `progress` returned False.
+            BundleError: the graph does not do what its card says.
+        """
+        image = model_input.volume.array
+        slices = image.shape[1]
+        probabilities, spread = [], []
+        for k in range(slices):
+            step(progress, k, slices, f"slice {k + 1} of {slices}")
+            one = np.ascontiguousarray(image[np.newaxis, :, k])
+            p = self._probabilities(one)
+            if uncertainty == "flip_variance":
+                mirrored = self._probabilities(np.ascontiguousarray(one[..., ::-1]))[..., ::-1]
+                spread.append(flip_variance(p, mirrored))
+                p = 0.5 * (p + mirrored)
+            else:
+                spread.append(predictive_entropy(p))
+            probabilities.append(p)
+        step(progress, slices, slices, "done")
+        passes = 2 if uncertainty == "flip_variance" else 1
+        return Prediction(
+            model_input.volume.with_array(np.stack(probabilities, axis=1)),
+            model_input.volume.with_array(np.stack(spread, axis=1)),
+            {"slices": slices, "gmacs": passes * slices * self._gmacs},
+        )
+
+    def _probabilities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, channel, j, i) -> (label, j, i)."""
+        results = self.graph({"image": image})
+        if "probabilities" not in results:
+            raise BundleError(f"The graph gives {', '.join(results)}; `probabilities` is needed. Restore the bundle.")
+        p = np.asarray(results["probabilities"], dtype=np.float32)
+        if p.shape != (1, self._labels, *image.shape[2:]):
+            raise BundleError(
+                f"The graph gives {p.shape} for {self._labels} label(s) on {image.shape[2:]}. Restore the bundle."
+            )
+        if not np.isfinite(p).all():
+            raise BundleError("The graph gives NaN or infinite values. Choose precision fp32, or restore the bundle.")
+        return np.asarray(p[0])

@@ -1,0 +1,69 @@
+"""From probabilities on the model grid to labels on the grid of the image that came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.prediction import Prediction
+from leanseg.processing.grid import GridTrace
+from leanseg.segmentation import Segment, Segmentation
+
+
+@dataclass(frozen=True)
+class PostprocessingConfig:
+    """How probabilities become labels; a user may change any of these for one call."""
+
+    threshold: float = 0.5
+    min_peak_probability: float = 0.0
+    """A component is dropped unless its most probable voxel reaches this."""
+    min_area_fraction: float = 0.0
+    """A component is dropped unless it covers this fraction of its slice."""
+    largest_component: bool = False
+    """Keep only the largest component of each slice; of equal ones, the first along j, then i."""
+
+
+def restore(
+    prediction: Prediction, trace: GridTrace, segments: tuple[Segment, ...], config: PostprocessingConfig
+) -> Segmentation:
+    """Undo the grid trace (linear), then decide the labels; where segments overlap the last one wins."""
+    probabilities = trace.restore(prediction.probabilities)
+    uncertainty = trace.restore(prediction.uncertainty)
+    probabilities = probabilities.with_array(np.clip(probabilities.array, 0, 1))
+    labelmap = np.zeros(probabilities.geometry.shape, np.uint8)
+    for channel, segment in zip(probabilities.array, segments, strict=True):
+        labelmap[lesion_mask(channel, config)] = segment.value
+    return Segmentation(
+        labelmap,
+        segments,
+        probabilities.geometry,
+        probabilities,
+        uncertainty.with_array(np.clip(uncertainty.array, 0, 1)),
+    )
+
+
+def lesion_mask(probabilities: NDArray[np.floating], config: PostprocessingConfig) -> NDArray[np.bool_]:
+    """(k, j, i) probabilities -> mask; components are found in each slice for itself, 8-connected."""
+    mask = np.asarray(probabilities >= config.threshold)
+    if config.min_peak_probability > config.threshold or config.min_area_fraction > 0 or config.largest_component:
+        for k in np.flatnonzero(mask.any(axis=(1, 2))):
+            mask[k] = _kept_components(mask[k], probabilities[k], config)
+    return mask
+
+
+def _kept_components(
+    mask: NDArray[np.bool_], probabilities: NDArray[np.floating], config: PostprocessingConfig
+) -> NDArray[np.bool_]:
+    import SimpleITK as sitk  # here, so that importing leanseg stays fast
+
+    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
+    areas = np.bincount(components.ravel())
+    peaks = np.zeros(areas.size)
+    np.maximum.at(peaks, components.ravel(), probabilities.ravel())
+    keep = (peaks >= config.min_peak_probability) & (areas >= config.min_area_fraction * mask.size)
+    keep[0] = False
+    if config.largest_component and keep.any():
+        keep &= np.arange(areas.size) == np.argmax(np.where(keep, areas, 0))
+    return np.asarray(keep[components])

@@ -1,0 +1,114 @@
+"""The run report (`--report`, `--json`): what ran, on what, how long, and what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import leanseg
+from leanseg.api import Model
+from leanseg.errors import OutputError
+
+
+class Stopwatch:
+    """Seconds of a run: loading the model, the first image, all slices."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._lap = self._started
+        self.load = 0.0
+        self.first = 0.0
+        self._images = 0.0
+        self._slices = 0
+
+    def loaded(self) -> None:
+        self._lap = time.perf_counter()
+        self.load = self._lap - self._started
+
+    def begin_image(self) -> None:
+        """What lies between two images (reading truth, metrics) is not counted."""
+        self._lap = time.perf_counter()
+
+    def image_done(self, slices: int) -> None:
+        seconds = time.perf_counter() - self._lap
+        self.first = self.first or seconds
+        self._images += seconds
+        self._slices += slices
+
+    def seconds(self) -> dict[str, float]:
+        """load, first (image, file to labelmap), per_slice (mean, everything counted), total (since creation)."""
+        return {
+            "load": round(self.load, 4),
+            "first": round(self.first, 4),
+            "per_slice": round(self._images / max(self._slices, 1), 5),
+            "total": round(time.perf_counter() - self._started, 4),
+        }
+
+
+def run_report(
+    model: Model, watch: Stopwatch, gmacs: float, cases: Iterable[dict[str, Any]], mean: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Keys are fixed; scripts depend on them (README, "The report")."""
+    return {
+        "model": model.card.id,
+        "checksum": model.bundle.checksum,
+        "versions": {
+            "leanseg": leanseg.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "runtime": model.engine.graph.runtime,
+        },
+        "device": model.device,
+        "precision": model.precision,
+        "seconds": watch.seconds(),
+        "peak_rss_mb": peak_rss_mb(),
+        "gmacs": round(gmacs, 3),
+        "mean": mean or {},
+        "cases": list(cases),
+    }
+
+
+def peak_rss_mb() -> float | None:
+    """Largest resident memory of this process so far, 10^6 bytes; None where Python cannot tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write beside, then rename. NaN becomes null.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}. Choose another place.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,52 @@
+"""Segment and Segmentation: the result, on the grid of the image that came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.errors import IncompatibleInputError
+from leanseg.volume import Volume, VolumeGeometry
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One structure of a segmentation."""
+
+    id: str
+    """Stable name for programs, e.g. `lesion`."""
+    name: str
+    """What a person reads."""
+    value: int
+    """Of its voxels in the labelmap, >= 1."""
+    color_rgb: tuple[float, float, float]
+    """In [0, 1]."""
+    terminology: str = ""
+    """Slicer's serialized entry: context~category~type~modifier~region context~region~modifier."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels, probabilities and uncertainty, all on `geometry`."""
+
+    labelmap: NDArray[np.uint8]
+    """(k, j, i)"""
+    segments: tuple[Segment, ...]
+    geometry: VolumeGeometry
+    probabilities: Volume
+    """(segment, k, j, i), float32 in [0, 1]"""
+    uncertainty: Volume
+    """(1, k, j, i), float32 in [0, 1]"""
+
+    def __post_init__(self) -> None:
+        if self.labelmap.shape != self.geometry.shape:
+            raise IncompatibleInputError(
+                f"The labelmap is {self.labelmap.shape} on a geometry of {self.geometry.shape}; they must agree."
+            )
+
+    def mask(self, segment_id: str) -> NDArray[np.bool_]:
+        """(k, j, i) of one segment."""
+        value = {segment.id: segment.value for segment in self.segments}[segment_id]
+        return np.asarray(self.labelmap == value)

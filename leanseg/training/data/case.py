@@ -1,0 +1,67 @@
+"""A case of a data set: where its image and its truth are. Without torch, so that the demo can show real cases."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leanseg.errors import LeanSegError, UnreadableFileError
+from leanseg.files.images import read_image
+from leanseg.volume import Volume
+
+LESION_CLASSES = ("normal", "benign", "malignant")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its ground truth; the files stay where they are."""
+
+    id: str
+    dataset: str
+    image: Path
+    mask: Path
+    lesion_class: str
+    """One of `LESION_CLASSES`."""
+    split: str
+    group: str
+    """Near-duplicates and images of one patient share a group; no group may cross splits."""
+
+
+def read_index(root: Path) -> list[dict[str, str]]:
+    """Rows of `root/index.csv`.
+
+    Raises:
+        UnreadableFileError: there is no such file.
+    """
+    index = root / "index.csv"
+    if not index.is_file():
+        raise UnreadableFileError(
+            f"{root} has no index.csv. Give the folder of the data set with --root, or set LEANSEG_DATA."
+        )
+    with index.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def check_groups(cases: Sequence[Case]) -> None:
+    """Raises LeanSegError where a group of near-duplicates lies in two splits."""
+    split_of: dict[str, str] = {}
+    for case in cases:
+        if split_of.setdefault(case.group, case.split) != case.split:
+            raise LeanSegError(
+                f"Near-duplicates of group {case.group!r} are in the splits {split_of[case.group]!r} and "
+                f"{case.split!r}; the score would be too good. Repair index.csv."
+            )
+
+
+def read_pair(case: Case) -> tuple[Volume, Volume]:
+    """Image and binary mask (uint8, 0 or 1) on one grid."""
+    image, mask = read_image(case.image), read_image(case.mask)
+    if image.geometry.shape != mask.geometry.shape:
+        raise LeanSegError(
+            f"{case.id}: the image is {image.geometry.shape}, its mask {mask.geometry.shape}; they must agree."
+        )
+    return image, mask.with_array(np.not_equal(mask.array[:1], 0).astype(np.uint8))

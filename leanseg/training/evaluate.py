@@ -1,0 +1,96 @@
+"""`leanseg evaluate`: a bundle on a data set with ground truth, through the same path as in use."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leanseg.api import Model, load_engine, segment
+from leanseg.errors import LeanSegError, UnknownNameError
+from leanseg.report import Stopwatch, run_report
+from leanseg.request import Device, Precision, Progress, no_progress, step
+from leanseg.training.data import DATASETS
+from leanseg.training.data.case import Case, read_pair
+from leanseg.training.metrics import CaseMetrics, case_metrics, expected_calibration_error, summarize
+
+
+def evaluate(
+    model_id: str,
+    dataset: str,
+    root: Path,
+    *,
+    split: str = "test",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """The run report with per-case and mean metrics, on each image's own grid.
+
+    `root` is the folder of this data set; `split` is one of its splits, or `all`.
+
+    Raises:
+        UnknownNameError: no such data set, split or model.
+        UnreadableFileError: `root` does not hold the data set.
+    """
+    if dataset not in DATASETS:
+        raise UnknownNameError("data set", dataset, DATASETS)
+    cases = DATASETS[dataset](root)
+    splits = {case.split for case in cases}
+    if split != "all" and split not in splits:
+        raise UnknownNameError(f"split of {dataset}", split, {*splits, "all"})
+    chosen = [case for case in cases if split in ("all", case.split)]
+
+    watch = Stopwatch()
+    model = load_engine(model_id, device, precision)
+    watch.loaded()
+    rows, measured, probabilities, truths = [], [], [], []
+    for n, case in enumerate(chosen):
+        step(progress, n, len(chosen), case.id)
+        row, metrics, p, truth = _evaluate_case(model, case, watch)
+        rows.append(row)
+        measured.append(metrics)
+        probabilities.append(p.ravel())
+        truths.append(truth.ravel())
+    step(progress, len(chosen), len(chosen), "done")
+    mean = summarize(measured)
+    mean["ece"] = {
+        "mean": expected_calibration_error(np.concatenate(probabilities), np.concatenate(truths)),
+        "n": len(chosen),
+    }
+    return run_report(model, watch, model.card.gmacs, rows, mean)
+
+
+def _evaluate_case(
+    model: Model, case: Case, watch: Stopwatch
+) -> tuple[dict[str, Any], CaseMetrics, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    image, mask = read_pair(case)
+    truth = mask.array[0, 0] > 0
+    watch.begin_image()
+    segmentation = segment(image, model)
+    watch.image_done(image.geometry.shape[0])
+    metrics = case_metrics(segmentation.labelmap[0] > 0, truth, image.geometry.spacing_kji_mm[1:])
+    row = {"id": case.id, "class": case.lesion_class, "split": case.split, **dataclasses.asdict(metrics)}
+    return row, metrics, segmentation.probabilities.array[0, 0], truth
+
+
+def record(report: dict[str, Any], folder: Path, name: str, command: str) -> None:
+    """Put the means of a report into the card of its bundle, beside the command that measured them.
+
+    Raises:
+        LeanSegError: the report belongs to another model.
+    """
+    path = folder / "card.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    if card["id"] != report["model"]:
+        raise LeanSegError(f"The report is of {report['model']!r}, the card of {card['id']!r}; they must agree.")
+    figures = {
+        key: {"mean": round(value["mean"], 4), "n": value["n"]}
+        for key, value in report["mean"].items()
+        if value["n"] and np.isfinite(value["mean"])
+    }
+    card["metrics"][name] = {"command": command, "precision": report["precision"], **figures}
+    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,113 @@
+"""Networks as ONNX graphs.
+
+fp32  batch norm folded, sigmoid(logits / temperature) at the end; weights stored as fp16, computed in fp32
+int8  the same graph quantized (QDQ, INT8 weights per channel), calibrated on training images
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class CalibratedNetwork(nn.Module):
+    """Network whose output is sigmoid(logits / temperature): what every exported graph computes."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.network(image) / self.temperature)
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Fold each batch norm that follows a convolution within an `nn.Sequential` into it, in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for n in range(len(module) - 1):
+                first, second = module[n], module[n + 1]
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    module[n], module[n + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return network
+
+
+def export_onnx(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) -> onnx.ModelProto:
+    """A network in eval mode as a graph `image` -> `probabilities` of batch 1 and fixed size."""
+    example = torch.zeros(1, in_channels, *size_ji)
+    program = torch.onnx.export(
+        network,
+        (example,),
+        input_names=["image"],
+        output_names=["probabilities"],
+        opset_version=20,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]  # source lines of the exporter: large, and they name paths
+        node.doc_string = ""
+    return model
+
+
+def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose float32 weights are stored as float16 and cast back when the graph is loaded."""
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    casts = []
+    for tensor in small.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 16:
+            name = tensor.name
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.fp16"))
+            casts.append(helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT, name=f"{name}.cast"))
+    nodes = [*casts, *small.graph.node]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    onnx.checker.check_model(small)
+    return small
+
+
+class _CalibrationImages:
+    """ONNX Runtime's data reader over (image, 1, height, width) arrays."""
+
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        self._batches: Iterator[dict[str, Any]] = iter([{"image": image[np.newaxis]} for image in images])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def quantize_int8(model: onnx.ModelProto, images: NDArray[np.float32]) -> onnx.ModelProto:
+    """QDQ INT8 graph: weights per channel, activations per tensor from the range seen on `images`."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, prepared, target = (Path(folder) / name for name in ("fp32.onnx", "prepared.onnx", "int8.onnx"))
+        onnx.save(model, source)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            target,
+            _CalibrationImages(images),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return onnx.load(target)

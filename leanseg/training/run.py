@@ -1,0 +1,39 @@
+"""From a recipe to a trained run folder: reads the cases, builds the objective, trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leanseg.errors import LeanSegError
+from leanseg.networks.attention_unet import AttentionUNet
+from leanseg.training.data import select_cases
+from leanseg.training.data.arrays import load_arrays
+from leanseg.training.objectives import Objective, Supervised, build_loss
+from leanseg.training.recipe import Recipe
+from leanseg.training.t2kd import JointDistillation
+from leanseg.training.trainer import Report, Trainer, load_run
+
+
+def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report) -> None:
+    """Train `recipe` on the data sets below `data` into `folder`.
+
+    Raises:
+        LeanSegError: the recipe names data, teachers or losses that do not exist.
+    """
+    train_arrays, val_arrays = (
+        load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
+        for parts in (recipe.data.train, recipe.data.val)
+    )
+    loss = build_loss(recipe.loss)
+    objective: Objective = Supervised(loss)
+    if recipe.distillation is not None:
+        teachers, size_ji = {}, recipe.preprocessing.size_ji
+        for name, run in recipe.distillation.teachers.items():
+            teacher_recipe, network = load_run(Path(run))
+            if not isinstance(network, AttentionUNet):
+                raise LeanSegError(f"The teacher {run} is a {teacher_recipe.network}; an attention_unet is needed.")
+            teachers[name], size_ji = network, teacher_recipe.preprocessing.size_ji
+        objective = JointDistillation(teachers, loss, recipe.distillation, size_ji)
+        if recipe.distillation.teachers_see == "clean":
+            objective.look_at(train_arrays.images)
+    Trainer(recipe, train_arrays, val_arrays, objective, folder, report).fit(resume)

@@ -1,0 +1,225 @@
+"""One training loop for every recipe: bf16 autocast, channels-last, EMA, cosine, validation, exact resume.
+
+A run folder holds `recipe.json`, `log.csv`, `best.safetensors` (EMA weights of the best epoch) and
+`last.safetensors` (everything needed to go on, in one file that is replaced at once). Every random draw of an
+epoch comes from a generator seeded by (seed, epoch), so a resumed run repeats the uninterrupted one exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from leanseg.errors import LeanSegError
+from leanseg.networks import build_network
+from leanseg.training.augment import move, random_grid, random_intensity
+from leanseg.training.data.arrays import TrainingArrays
+from leanseg.training.metrics import dice_of_masks
+from leanseg.training.objectives import Batch, Objective
+from leanseg.training.recipe import Recipe
+
+Report = Callable[[int, int, str], object]
+
+
+def new_network(recipe: Recipe) -> nn.Module:
+    """The recipe's network with weights drawn from its seed, or read from its `init` run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = build_network(recipe.network, recipe.config)
+    if recipe.init:
+        network.load_state_dict(load_run(Path(recipe.init))[1].state_dict())
+    return network
+
+
+def load_run(folder: Path) -> tuple[Recipe, nn.Module]:
+    """Recipe and best network (eval mode) of a finished or running training.
+
+    Raises:
+        LeanSegError: the folder holds no run.
+    """
+    if not (folder / "best.safetensors").is_file():
+        raise LeanSegError(f"{folder} holds no trained run (best.safetensors). Train it first: leanseg train RECIPE.")
+    recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    network = build_network(recipe.network, recipe.config)
+    network.load_state_dict(load_file(folder / "best.safetensors"))
+    return recipe, network.eval()
+
+
+@dataclass
+class Trainer:
+    """Trains `recipe`'s network on arrays that are already preprocessed."""
+
+    recipe: Recipe
+    train: TrainingArrays
+    val: TrainingArrays
+    objective: Objective
+    folder: Path
+    report: Report = field(default=lambda done, total, what: None)
+
+    def __post_init__(self) -> None:
+        self.network = convert_conv2d_weight_memory_format(new_network(self.recipe), torch.channels_last)
+        self.mean_weights = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+        options = self.recipe.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.epoch = 0
+        self.best_score = -math.inf
+        self.log: list[dict[str, float]] = []
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(len(self.train) // self.recipe.optimizer.batch_size, 1)
+
+    def fit(self, resume: bool = False, stop_after: int | None = None) -> nn.Module:
+        """Train to the last epoch (or for `stop_after` more epochs) and return the best network."""
+        if resume:
+            self._load()
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
+        end = self.recipe.optimizer.epochs
+        if stop_after is not None:
+            end = min(end, self.epoch + stop_after)
+        while self.epoch < end:
+            started = time.perf_counter()
+            row = {"epoch": self.epoch + 1.0, **self._train_epoch(), **self.validate()}
+            self.epoch += 1
+            self.log.append(row | {"seconds": round(time.perf_counter() - started, 2)})
+            if row["val_score"] > self.best_score:
+                self.best_score = row["val_score"]
+                _save(self.mean_weights, self.folder / "best.safetensors")
+            self._save()
+            self.report(
+                self.epoch,
+                self.recipe.optimizer.epochs,
+                f"loss {row['loss']:.3f}  val Dice {row['val_dice']:.3f}  empty {row['val_empty']:.2f}",
+            )
+        return load_run(self.folder)[1]
+
+    def _learning_rate(self, step: int) -> float:
+        options = self.recipe.optimizer
+        warm = options.warmup_epochs * self.steps_per_epoch
+        total = options.epochs * self.steps_per_epoch
+        if step < warm:
+            return options.learning_rate * (step + 1) / warm
+        progress = (step - warm) / max(total - warm, 1)
+        return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def _batches(self) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(self.train), generator=generator)
+        size = self.recipe.optimizer.batch_size
+        for n in range(self.steps_per_epoch):
+            indices = order[n * size : (n + 1) * size]
+            images, targets = self.train.images[indices], self.train.targets[indices].float()
+            height, width = images.shape[-2:]
+            grid = random_grid(len(indices), height, width, self.recipe.augment, generator)
+            yield Batch(
+                random_intensity(move(images, grid), self.recipe.augment, generator).contiguous(
+                    memory_format=torch.channels_last
+                ),
+                (move(targets, grid) >= 0.5).float(),
+                self.train.classes[indices],
+                indices,
+                grid,
+            )
+
+    def _train_epoch(self) -> dict[str, float]:
+        options = self.recipe.optimizer
+        self.network.train()
+        sums: dict[str, float] = {}
+        for n, batch in enumerate(self._batches()):
+            step = self.epoch * self.steps_per_epoch + n
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._learning_rate(step)
+            with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+                loss, parts = self.objective(self.network, batch)
+            if not torch.isfinite(loss):
+                raise LeanSegError(f"The loss became {loss.item()} in epoch {self.epoch + 1}. Lower the learning rate.")
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimizer.step()
+            self._update_mean(min(options.ema_decay, (step + 1) / (step + 10)))
+            for key, value in {"loss": loss, **parts}.items():
+                sums[key] = sums.get(key, 0.0) + float(value.detach())
+        return {key: value / self.steps_per_epoch for key, value in sums.items()}
+
+    def _update_mean(self, decay: float) -> None:
+        for key, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.mean_weights[key].lerp_(value, 1 - decay)
+            else:
+                self.mean_weights[key].copy_(value)
+
+    def validate(self) -> dict[str, float]:
+        """Dice over images with a lesion, fraction of normal images left empty, and their mean over all images."""
+        network = build_network(self.recipe.network, self.recipe.config)
+        convert_conv2d_weight_memory_format(network, torch.channels_last)
+        network.load_state_dict(self.mean_weights)
+        network.eval()
+        masks: list[Tensor] = []
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.bf16):
+            for images in torch.split(self.val.images, 32):
+                masks.append(network(images.contiguous(memory_format=torch.channels_last)) > 0)
+        dice = dice_of_masks(torch.cat(masks), self.val.targets > 0)
+        has_lesion = (self.val.targets > 0).flatten(1).any(dim=1)
+        return {
+            "val_dice": float(dice[has_lesion].mean()) if has_lesion.any() else math.nan,
+            "val_empty": float(dice[~has_lesion].mean()) if (~has_lesion).any() else math.nan,
+            "val_score": float(dice.mean()),
+        }
+
+    def _save(self) -> None:
+        tensors: dict[str, Tensor] = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"mean/{k}": v for k, v in self.mean_weights.items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
+        keys = list(dict.fromkeys(key for row in self.log for key in row))
+        with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, keys)
+            writer.writeheader()
+            writer.writerows(self.log)
+        # Last of all: whatever a kill cuts short above is written again by the resumed run.
+        state = {"epoch": self.epoch, "best_score": self.best_score, "log": self.log}
+        _save(tensors, self.folder / "last.safetensors", {"state": json.dumps(state)})
+
+    def _load(self) -> None:
+        path = self.folder / "last.safetensors"
+        if not path.is_file():
+            raise LeanSegError(f"There is nothing to resume in {self.folder}. Start without --resume.")
+        with safe_open(path, framework="pt") as file:
+            state: dict[str, Any] = json.loads(file.metadata()["state"])
+        tensors = load_file(path)
+        self.network.load_state_dict(_section(tensors, "network/"))
+        self.mean_weights = _section(tensors, "mean/")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _section(tensors, "optimizer/").items():
+            number, name = key.split("/")
+            moments.setdefault(int(number), {})[name] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.epoch, self.best_score, self.log = state["epoch"], state["best_score"], state["log"]
+
+
+def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save_file({key: value.detach().contiguous() for key, value in tensors.items()}, partial, metadata)
+    os.replace(partial, path)

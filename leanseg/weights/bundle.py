@@ -1,0 +1,111 @@
+"""A bundle: a folder with `card.json`, exported graphs and weights, each with its SHA-256 in the card."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from leanseg.errors import BundleError, OutputError
+from leanseg.weights.card import GraphCard, ModelCard
+
+CARD_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose card was read; files are checked when they are asked for."""
+
+    folder: Path
+    card: ModelCard
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the card, which names the SHA-256 of everything else."""
+        return hashlib.sha256((self.folder / CARD_FILE).read_bytes()).hexdigest()
+
+    def graph(self, precision: str) -> bytes:
+        """The ONNX graph of a precision.
+
+        Raises:
+            BundleError: no such precision, or the file is missing or damaged.
+        """
+        if precision not in self.card.graphs:
+            have = ", ".join(sorted(self.card.graphs))
+            raise BundleError(f"The model {self.card.id} has no {precision} graph. Choose one of: {have}.")
+        return self._read(self.card.graphs[precision])
+
+    def weights(self) -> bytes:
+        """The safetensors weights; raises like `graph`."""
+        return self._read(self.card.weights)
+
+    def _read(self, entry: GraphCard) -> bytes:
+        try:
+            data = (self.folder / entry.file).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"The bundle {self.folder} lacks {entry.file} ({error.strerror}). Restore the bundle."
+            ) from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f"{self.folder / entry.file} is damaged: its SHA-256 differs. Restore the bundle.")
+        return data
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read the card of a bundle.
+
+    Raises:
+        BundleError: no card, or a card that this LeanSeg cannot read.
+    """
+    path = folder / CARD_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise BundleError(f"{folder} is not a bundle: {CARD_FILE}: {reason}. Give a folder with a card.") from error
+    return Bundle(folder, ModelCard.from_json(text, folder.name))
+
+
+def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, folder: Path) -> Bundle:
+    """Write a new bundle; the card's file entries are filled in here.
+
+    A bundle that is there is replaced, with the files that only its card names; other files are left alone.
+
+    Raises:
+        OutputError: the folder cannot be written; what was there stays.
+    """
+    files = {f"{card.id}_{precision}.onnx": data for precision, data in graphs.items()}
+    entries = {precision: _entry(f"{card.id}_{precision}.onnx", data) for precision, data in graphs.items()}
+    weights_file = f"{card.id}.safetensors"
+    card = replace(card, graphs=entries, weights=_entry(weights_file, weights))
+    files |= {weights_file: weights, CARD_FILE: card.to_json().encode()}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+            for name, data in files.items():
+                (Path(beside) / name).write_bytes(data)
+            folder.mkdir(exist_ok=True)
+            outdated = _files_of(folder) - files.keys()
+            for name in sorted(files, key=lambda name: name == CARD_FILE):  # the card last: it vouches for the rest
+                os.replace(Path(beside) / name, folder / name)
+            for name in outdated:
+                (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"The bundle {folder} cannot be written: {error.strerror}. Choose another folder.") from error
+    return read_bundle(folder)
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Names of the files that the card in a folder vouches for; none where there is no card that can be read."""
+    try:
+        card = read_bundle(folder).card
+    except BundleError:
+        return set()
+    return {Path(entry.file).name for entry in (*card.graphs.values(), card.weights)}
+
+
+def _entry(file: str, data: bytes) -> GraphCard:
+    return GraphCard(file, hashlib.sha256(data).hexdigest(), len(data))
