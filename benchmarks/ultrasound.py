@@ -1,7 +1,8 @@
 """Speed of the ultrasound student, side by side in one process: `python benchmarks/ultrasound.py [--json R.json]`.
 
-latency     one slice of the bundle's size, OpenVINO INT8 and fp32 against torch eager (channels_last, fp32), the same
-            network and weights, two threads, interleaved rounds; ratios are per round, so drift of the machine cancels
+latency     one slice of 256 x 256, OpenVINO INT8 and fp32 against torch eager (channels_last, fp32), the same network
+            and weights (exported anew at this size), two threads, interleaved rounds; ratios are per round, so drift
+            of the machine cancels
 cold start  a new process from `leanseg segment` to the mask on disk, with torch made unimportable, against a new
             process that imports torch, loads the same weights and predicts the same image
 
@@ -11,6 +12,7 @@ Needs the environment of `make test`. Absolute times depend on the machine; quot
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -26,14 +28,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from safetensors.torch import load
 
-from leanseg.phantom import ultrasound_phantom
+from leanseg.networks import build_network
+from leanseg.phantom import Kind, ultrasound_phantom
 from leanseg.pictures import write_png
 from leanseg.runtime.openvino_graph import OpenVINOGraph
-from leanseg.runtime.torch_graph import TorchGraph
+from leanseg.training.graphs import CalibratedNetwork, export_onnx, fold_batch_norm, quantize_int8
 from leanseg.weights.store import find_bundle
 
 THREADS = 2
+SIZE_JI = (256, 256)
 _BLOCKED = "import sys; sys.modules['torch'] = None; from leanseg.__main__ import main; sys.exit(main(sys.argv[1:]))"
 _TORCH = """
 import sys
@@ -54,24 +59,42 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def latency(model: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, each the best of three."""
+def contenders_of(model: str) -> dict[str, Callable[[], object]]:
+    """The same weights in torch and, exported at `SIZE_JI`, in OpenVINO."""
     torch.set_num_threads(THREADS)
     bundle = find_bundle(model)
-    eager = TorchGraph(bundle, "cpu")
-    eager._network = eager._network.to(memory_format=torch.channels_last)
-    image = np.random.default_rng(0).random((1, 1, *bundle.card.preprocessing["size_ji"]), dtype=np.float32)
-    contenders = {
-        "torch eager": eager,
-        "openvino fp32": OpenVINOGraph(bundle.graph("fp32"), THREADS),
-        "openvino int8": OpenVINOGraph(bundle.graph("int8"), THREADS),
+    network = build_network(bundle.card.network, bundle.card.config).eval()
+    network.load_state_dict({key: value.float() for key, value in load(bundle.weights()).items()})
+    folded = CalibratedNetwork(fold_batch_norm(copy.deepcopy(network)), bundle.card.temperature).eval()
+    fp32 = export_onnx(folded, 1, SIZE_JI)
+    kinds: tuple[Kind, ...] = ("benign", "malignant", "normal")
+    phantoms = [ultrasound_phantom(kinds[n % 3], seed=n, shape_ji=SIZE_JI).image.array[:, 0] for n in range(12)]
+    int8 = quantize_int8(fp32, np.stack(phantoms).astype(np.float32) / 255)
+    image = phantoms[0][np.newaxis].astype(np.float32) / 255
+    tensor = torch.from_numpy(image).contiguous(memory_format=torch.channels_last)
+    eager = network.to(memory_format=torch.channels_last)
+
+    def run_eager() -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.sigmoid(eager(tensor))
+
+    graphs = [OpenVINOGraph(graph.SerializeToString(), THREADS) for graph in (fp32, int8)]
+    return {
+        "torch eager": run_eager,
+        "openvino fp32": lambda: graphs[0]({"image": image}),
+        "openvino int8": lambda: graphs[1]({"image": image}),
     }
-    for graph in contenders.values():
-        graph({"image": image})
+
+
+def latency(model: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contender in each round, each the best of three."""
+    contenders = contenders_of(model)
+    for run in contenders.values():
+        run()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
-        for name, graph in contenders.items():
-            times[name].append(min(seconds(lambda graph=graph: graph({"image": image})) for _ in range(3)))
+        for name, run in contenders.items():
+            times[name].append(min(seconds(run) for _ in range(3)))
     return times
 
 

@@ -263,8 +263,8 @@ def _progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    what = TextColumn("{task.fields[what]}", markup=False)  # a file name may hold [brackets]
-    with Progress(*columns, what, console=Console(stderr=True), transient=True) as bar:
+    detail = TextColumn("{task.fields[what]}", markup=False)  # a file name may hold [brackets]
+    with Progress(*columns, detail, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, what="")
         yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
 

@@ -39,7 +39,8 @@ def ultrasound_phantom(kind: Kind, seed: int = 0, frames: int = 1, shape_ji: tup
     """A phantom; with several frames the lesion moves a little, as in a clip.
 
     Args:
-        kind: smooth wide ellipse with enhancement behind it; spiculated, tall, with shadow; or no lesion.
+        kind: smooth wide ellipse with enhancement behind it; spiculated, about as tall as wide, with shadow; or no
+            lesion.
         seed: of tissue, speckle and lesion; the same seed gives the same image.
         frames: number of frames, along k.
         shape_ji: height (depth) and width in pixels of 0.15 mm.

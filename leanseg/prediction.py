@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from leanseg.volume import Volume
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Probabilities on the model grid."""
 

@@ -27,7 +27,7 @@ class Segment:
     """Slicer's serialized entry: context~category~type~modifier~region context~region~modifier."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """Labels, probabilities and uncertainty, all on `geometry`."""
 

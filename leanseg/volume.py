@@ -13,7 +13,7 @@ MAX_VALUES = 100_000_000
 """Channels x voxels that are read or processed at once; as float32 with its copies about 1.6 GB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VolumeGeometry:
     """A voxel grid in the patient. A 2-D image is a grid of depth 1."""
 
@@ -56,7 +56,7 @@ class VolumeGeometry:
         return bool(np.abs(self.ras_of(corners) - other.ras_of(corners)).max() <= tolerance_mm)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """Voxels with their geometry."""
 

@@ -23,7 +23,7 @@ def test_it_is_an_8_bit_image_with_spacing(kind: Kind) -> None:
     phantom = ultrasound_phantom(kind)
     assert phantom.image.array.shape == (1, 1, 256, 300) and phantom.truth.shape == (1, 256, 300)
     assert phantom.image.array.dtype == np.uint8 and phantom.truth.dtype == bool
-    assert phantom.image.array.min() == 0 and phantom.image.array.max() == 255
+    assert phantom.image.array.min() < 30 and phantom.image.array.max() == 255, "it uses the whole range"
     assert phantom.image.geometry.is_calibrated
     assert phantom.image.geometry.spacing_kji_mm == pytest.approx((1, SPACING_MM, SPACING_MM))
     assert kind in phantom.name
@@ -37,24 +37,26 @@ def test_the_lesion_is_darker_than_its_surroundings(kind: Kind, seed: int) -> No
     j, i = np.nonzero(truth)
     beside = np.zeros_like(truth)
     beside[j.min() : j.max() + 1, max(i.min() - 30, 0) : i.max() + 31] = True
-    assert image[truth].mean() < 0.6 * image[beside & ~truth].mean()
+    assert image[truth].mean() < 0.7 * image[beside & ~truth].mean()
     assert 0.01 < truth.mean() < 0.2
     assert i.min() > 0 and i.max() < truth.shape[1] - 1 and j.min() > 0 and j.max() < truth.shape[0] - 1
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_benign_is_wide_with_enhancement_and_malignant_is_not_wide_with_shadow(seed: int) -> None:
-    behind_over_beside = {}
-    for kind in ("benign", "malignant"):
-        phantom = ultrasound_phantom(kind, seed)  # type: ignore[arg-type]
+def test_benign_is_wide_with_enhancement_and_malignant_is_taller_with_shadow(seed: int) -> None:
+    depth_over_width, behind_over_beside = [], []
+    for kind in KINDS[:2]:
+        phantom = ultrasound_phantom(kind, seed)
         truth, image = phantom.truth[0], phantom.image.array[0, 0].astype(float)
         j, i = np.nonzero(truth)
-        ratio = np.ptp(j) / np.ptp(i)
-        assert ratio < 0.8 if kind == "benign" else ratio > 0.8
+        depth_over_width.append(np.ptp(j) / np.ptp(i))
         rows = slice(j.max() + 5, j.max() + 35)
         middle = (i.min() + i.max()) // 2
-        behind_over_beside[kind] = image[rows, middle - 8 : middle + 9].mean() / image[rows, :40].mean()
-    assert behind_over_beside["benign"] > 1.05 * behind_over_beside["malignant"]
+        behind_over_beside.append(image[rows, middle - 8 : middle + 9].mean() / image[rows, :40].mean())
+    benign, malignant = depth_over_width
+    assert benign < 0.65 < malignant
+    benign, malignant = behind_over_beside
+    assert benign > 1 > 0.9 > malignant
 
 
 def test_normal_has_no_lesion() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _CHUNK = 1 << 22
+_NIFTI_HEADER = 352
 
 
 def is_truncated(path: Path, kind: str, pixel_bytes: int) -> bool:
@@ -86,9 +87,9 @@ def _nifti(path: Path) -> bool:
         is_gzip = file.read(2) == b"\x1f\x8b"
     if not is_gzip:
         with path.open("rb") as file:
-            return path.stat().st_size < _nifti_bytes(file.read(540))
+            return path.stat().st_size < _nifti_bytes(file.read(_NIFTI_HEADER))
     with gzip.open(path) as unpacked:
-        needed = _nifti_bytes(unpacked.read(540))
+        needed = _nifti_bytes(unpacked.read(_NIFTI_HEADER))
     with path.open("rb") as file:
         file.seek(-4, os.SEEK_END)
         stated = _number(file, "<I")  # a gzip file ends with its unpacked size
@@ -102,16 +103,13 @@ def _nifti(path: Path) -> bool:
 
 
 def _nifti_bytes(header: bytes) -> int:
-    """Bytes of header and voxels that a NIfTI-1 or -2 header promises, or 0 where the voxels lie in another file."""
-    order = "<" if struct.unpack_from("<i", header)[0] in (348, 540) else ">"
-    if struct.unpack_from(order + "i", header)[0] == 540:
-        dim, bits = struct.unpack_from(order + "8q", header, 16), struct.unpack_from(order + "h", header, 14)[0]
-        start = struct.unpack_from(order + "q", header, 168)[0]
-    else:
-        if header[344:348] != b"n+1\0":
-            return 0
-        dim, bits = struct.unpack_from(order + "8h", header, 40), struct.unpack_from(order + "h", header, 72)[0]
-        start = int(struct.unpack_from(order + "f", header, 108)[0])
+    """Bytes of header and voxels that a NIfTI-1 header promises; 0 for other kinds, which are not checked."""
+    if header[344:348] != b"n+1\0":
+        return 0
+    order = "<" if struct.unpack_from("<i", header)[0] == 348 else ">"
+    dim = struct.unpack_from(order + "8h", header, 40)
+    (bits,) = struct.unpack_from(order + "h", header, 72)
+    (start,) = struct.unpack_from(order + "f", header, 108)
     n_voxels = math.prod(max(int(n), 1) for n in dim[1 : 1 + max(0, min(dim[0], 7))])
     return int(start) + n_voxels * int(bits) // 8
 

@@ -25,7 +25,7 @@ from leanseg.losses.overlap import soft_dice
 class WeightBalanceLoss:
     """Mean of L_WB over the batch.
 
-    With `beta_range = (0.5, 0.5)` and `small_area = 0` it is 0.5 * BCE + Dice loss.
+    With `beta_range = (0.5, 0.5)` and `small_area = 0` it is 0.5 * BCE + Dice loss wherever there is a lesion.
     """
 
     beta_range: tuple[float, float] = (0.5, 0.98)

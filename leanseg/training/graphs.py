@@ -6,7 +6,9 @@ int8  the same graph quantized (QDQ, INT8 weights per channel), calibrated on tr
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,15 +48,18 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 def export_onnx(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) -> onnx.ModelProto:
     """A network in eval mode as a graph `image` -> `probabilities` of batch 1 and fixed size."""
     example = torch.zeros(1, in_channels, *size_ji)
-    program = torch.onnx.export(
-        network,
-        (example,),
-        input_names=["image"],
-        output_names=["probabilities"],
-        opset_version=20,
-        dynamo=True,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls its own deprecated functions
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["image"],
+            output_names=["probabilities"],
+            opset_version=20,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     del model.metadata_props[:]

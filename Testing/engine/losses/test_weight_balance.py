@@ -36,8 +36,8 @@ def gradient_norm_on_lesion(loss: object, logits: Tensor, target: Tensor) -> flo
         pytest.param(1, 10, 10, 1.8 * LN2 * (0.98 + 99 * 0.02) / 100 + 1 - 2 / 52, id="beta is clipped from above"),
         # a = 0.75, beta = 0.5 (clipped from 0.25), gamma = 1
         pytest.param(3, 2, 2, LN2 * 0.5 + 1 - 4 / 6, id="beta is clipped from below"),
-        # no lesion: beta = 0.98, gamma = 1
-        pytest.param(0, 10, 10, LN2 * 0.02 + 1 - 1 / 51, id="no lesion"),
+        # beta = 1/2, gamma = 1, no Dice
+        pytest.param(0, 10, 10, LN2 * 0.5, id="no lesion"),
     ],
 )
 def test_loss_by_hand(pixels: int, height: int, width: int, expected: float) -> None:
@@ -47,11 +47,18 @@ def test_loss_by_hand(pixels: int, height: int, width: int, expected: float) -> 
 
 def test_with_beta_one_half_and_gamma_one_it_is_half_cross_entropy_plus_dice_loss() -> None:
     logits = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    target = torch.cat([lesion_of(n, 8, 8) for n in (0, 1, 20, 64)])
+    target = torch.cat([lesion_of(n, 8, 8) for n in (1, 2, 20, 64)])
     expected = 0.5 * F.binary_cross_entropy_with_logits(logits, target) + (1 - soft_dice(logits, target)).mean()
     plain = WeightBalanceLoss(beta_range=(0.5, 0.5), small_area=0.0)
     torch.testing.assert_close(plain(logits, target), expected)
     assert abs(WeightBalanceLoss()(logits, target) - expected) > 0.01
+
+
+@pytest.mark.parametrize("loss", [WeightBalanceLoss(), WeightBalanceLoss((0.9, 0.9), small_area=0.0)])
+def test_an_image_without_lesion_is_half_cross_entropy_whatever_the_balance(loss: WeightBalanceLoss) -> None:
+    logits = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros_like(logits)
+    torch.testing.assert_close(loss(logits, target), 0.5 * F.binary_cross_entropy_with_logits(logits, target))
 
 
 @pytest.mark.parametrize("logit", [0.0, -4.0], ids=["undecided", "sees no lesion"])

@@ -113,4 +113,6 @@ def test_each_segment_gets_its_value_and_the_last_one_wins() -> None:
 def test_segments_that_do_not_match_the_labels_are_a_bug() -> None:
     geometry = VolumeGeometry((1, 1, 3))
     with pytest.raises(ValueError, match="shorter"):
-        restore(prediction(np.zeros((2, 1, 1, 3), np.float32), geometry), GridTrace(), (LESION,), PostprocessingConfig())
+        restore(
+            prediction(np.zeros((2, 1, 1, 3), np.float32), geometry), GridTrace(), (LESION,), PostprocessingConfig()
+        )

@@ -38,8 +38,8 @@ def test_frames_are_kept_and_share_a_scale() -> None:
 
 
 @given(
-    st.integers(32, 400),
-    st.integers(32, 400),
+    st.integers(32, 250),
+    st.integers(32, 250),
     st.sampled_from([64, 96, 128]),
     st.tuples(st.floats(0.25, 0.75), st.floats(0.25, 0.75)),
 )

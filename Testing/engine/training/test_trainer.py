@@ -124,6 +124,19 @@ def test_a_run_killed_while_it_writes_resumes_exactly(
     assert_same_run(trainer.folder.with_name("whole"), trainer.folder)
 
 
+def test_a_resumed_run_remembers_how_good_the_best_epoch_was(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_trainer(), make_trainer()
+    for trainer, score in ((first, 0.8), (second, 0.2)):
+        row = {"val_dice": score, "val_empty": score, "val_score": score}
+        monkeypatch.setattr(trainer, "validate", lambda row=row: row)
+    first.fit(stop_after=1)
+    best = (first.folder / "best.safetensors").read_bytes()
+    second.fit(resume=True)
+    assert (first.folder / "best.safetensors").read_bytes() == best
+
+
 def test_resuming_a_finished_run_changes_nothing(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     trainer.fit()
@@ -239,6 +252,17 @@ def test_without_decay_the_mean_is_the_weights_themselves(make_trainer: MakeTrai
     trainer = make_trainer(recipe=optimizer(small_recipe, ema_decay=0.0))
     trainer.fit(stop_after=1)
     assert all(torch.equal(trainer.mean_weights[key], value) for key, value in trainer.network.state_dict().items())
+
+
+def test_long_gradients_are_clipped(make_trainer: MakeTrainer) -> None:
+    def steep(network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, parts = Supervised(WeightBalanceLoss())(network, batch)
+        return 1e4 * loss, parts
+
+    trainer = make_trainer(objective=steep)
+    trainer.fit(stop_after=1)
+    norms = [p.grad.norm() for p in trainer.network.parameters() if p.grad is not None]
+    assert torch.stack(norms).norm().item() == pytest.approx(5, rel=1e-3)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_one_clear_line(make_trainer: MakeTrainer) -> None:

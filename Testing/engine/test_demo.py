@@ -1,0 +1,175 @@
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from leanseg import demo
+from leanseg.demo import run_demo
+from leanseg.errors import BundleError, InferenceCancelled, LeanSegError, OutputError
+from leanseg.phantom import Phantom, ultrasound_phantom
+from leanseg.weights.card import LabelCard
+from Testing.engine.tiny import dark_on_bright, ellipse, write_tiny_bundle
+
+SMALL = (64, 80)
+
+
+def quiet(done: int, total: int, what: str) -> None:
+    pass
+
+
+class Page(HTMLParser):
+    """Links of a page; an element that is not closed is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "img":
+            self.images.append(str(values["src"]))
+            assert values["alt"]
+        elif tag != "meta":
+            self._open.append(tag)
+        if tag == "a":
+            self.links.append(str(values["href"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.fixture
+def small_cases(monkeypatch: pytest.MonkeyPatch) -> list[Phantom]:
+    """Instead of the built-in cases, which take seconds: one to predict by hand, one clip, one without lesion."""
+    image = dark_on_bright(ellipse(SMALL)[np.newaxis])
+    cases = [
+        Phantom("dark & <round>", image, ellipse(SMALL)[np.newaxis]),
+        ultrasound_phantom("benign", frames=2, shape_ji=SMALL),
+        Phantom("nothing there", dark_on_bright(_one_dark_pixel()), np.zeros((1, *SMALL), bool)),
+    ]
+    monkeypatch.setattr(demo, "_built_in_cases", lambda: cases)
+    return cases
+
+
+def _one_dark_pixel() -> np.ndarray:
+    mask = np.zeros((1, *SMALL), bool)
+    mask[0, 30, 30] = True
+    return mask
+
+
+def test_the_page_shows_every_case_with_pictures_and_files(
+    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+) -> None:
+    steps: list[tuple[int, int]] = []
+    folder = tmp_path / "new" / "demo"
+    written = run_demo(folder, lambda done, total, what: steps.append((done, total)))
+    assert written == folder / "index.html"
+    page = Page(written.read_text(encoding="utf-8"))
+    assert len(page.images) == len(set(page.images)) == 4 * len(small_cases)
+    for source in page.images:
+        assert min(sitk.ReadImage(str(folder / source)).GetSize()) == 64
+    assert len(page.links) == len(small_cases) and all(link.endswith(".seg.nrrd") for link in page.links)
+    for link, case in zip(page.links, small_cases, strict=True):
+        assert sitk.ReadImage(str(folder / link)).GetSize()[::-1] == case.truth.shape
+        assert (folder / link.replace(".seg.nrrd", ".uncertainty.nrrd")).is_file()
+        assert case.name in page.words
+    assert "Research only; not for clinical use." in page.words
+    assert "No lesion there, none drawn." in page.words and "a frame." in page.words
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_the_report_of_the_demo_has_what_the_page_says(
+    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+) -> None:
+    page = run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8")
+    (report,) = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
+    assert report["model"] == "tiny" and report["gmacs"] == 0.25 and report["seconds"]["total"] > 0
+    ellipse_row, clip, empty = report["cases"]
+    assert ellipse_row["dice"] > 0.9 and f"Dice {100 * ellipse_row['dice']:.1f} %" in page
+    (measured,) = ellipse_row["measurements"]
+    assert f"Area {measured['area']:.0f} mm²" in page and f"depth/width {measured['depth_width_ratio']:.2f}" in page
+    assert {m["slice"] for m in clip["measurements"]} <= {0, 1}
+    assert (empty["dice"], empty["measurements"]) == (None, [])
+
+
+def test_the_mask_on_the_page_is_the_ellipse(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+    run_demo(tmp_path / "demo", quiet)
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "demo/pictures/tiny_dark_round_mask.png")))
+    is_outline = (picture == (90, 230, 120)).all(axis=-1)
+    inside, around = ellipse(SMALL, (0.22, 0.22)), ellipse(SMALL, (0.35, 0.35))
+    assert is_outline.sum() > 50 and not (is_outline & (inside | ~around)).any()
+
+
+def test_every_model_has_its_section_whatever_its_folder_and_label_are_called(
+    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+) -> None:
+    label = LabelCard("mass", "Mass", 3, (1, 0, 0), "")
+    write_tiny_bundle(models_folder / "other-folder", id="second", title="Second <best>", labels=(label,))
+    page = Page(run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8"))
+    assert "second: Second <best>" in page.words and "tiny: Dark is lesion" in page.words
+    assert len(page.images) == 2 * 4 * len(small_cases)
+
+
+def test_the_built_in_cases_are_every_kind_and_a_clip() -> None:
+    cases = demo._built_in_cases()
+    assert [case.truth.any() for case in cases] == [True, True, False, True]
+    assert cases[-1].truth.shape[0] > 1 and len({case.name for case in cases}) == len(cases)
+
+
+def test_real_cases_are_shown_where_the_data_is(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert demo._real_cases() == []
+    monkeypatch.setenv("LEANSEG_DATA", str(tmp_path))
+    assert demo._real_cases() == []
+    busi = tmp_path / "busi"
+    truth = ellipse(SMALL)
+    for part, array in (("images", dark_on_bright(truth[np.newaxis]).array[0, 0]), ("masks", truth * np.uint8(255))):
+        (busi / part).mkdir(parents=True)
+        for name in ("benign_1", "benign_2", "normal_1"):
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(busi / part / f"{name}.png"))
+    rows = ("benign_1.png,benign,,train", "benign_2.png,benign,,test", "normal_1.png,normal,,test")
+    (busi / "index.csv").write_text("\n".join(["file,cls,dup_group,split", *rows]))
+    cases = demo._real_cases()
+    assert [case.name for case in cases] == ["busi normal_1", "busi benign_2"]
+    assert np.array_equal(cases[0].truth[0], truth)
+
+
+def test_without_a_model_it_says_where_to_put_one(models_folder: Path, tmp_path: Path) -> None:
+    (models_folder / "tiny" / "card.json").unlink()
+    with pytest.raises(LeanSegError, match="There is no model to show. Put bundles into .* or set LEANSEG_MODELS"):
+        run_demo(tmp_path / "demo", quiet)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for folder in (file, file / "below"):
+        with pytest.raises(OutputError, match=r"file.* cannot be written: .*Choose another folder with -o"):
+            run_demo(folder, quiet)
+    assert file.read_text() == "mine"
+
+
+def test_it_can_be_cancelled(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+    with pytest.raises(InferenceCancelled):
+        run_demo(tmp_path / "demo", lambda done, total, what: done < 1)
+    assert not (tmp_path / "demo" / "index.html").exists()
+
+
+def test_a_damaged_model_is_named(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+    (models_folder / "tiny" / "tiny_fp32.onnx").write_bytes(b"damaged")
+    with pytest.raises(BundleError, match="tiny_fp32.onnx is damaged"):
+        run_demo(tmp_path / "demo", quiet)
