@@ -45,6 +45,8 @@ SYSTEMS: tuple[System, ...] = (
             "t2kd_teacher_malignant",
             "t2kd_student",
             "t2kd_student_alone",
+            "t2kd_student_both_sets",
+            "t2kd_busi",
         ),
         models=("t2kd_busi",),
         tests=("Testing/engine/training/test_t2kd.py", "Testing/engine/networks/test_attention_unet.py"),

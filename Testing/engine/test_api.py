@@ -143,7 +143,7 @@ def test_images_that_do_not_fit_say_why(model: Model) -> None:
 
 
 def test_a_file_that_is_missing_is_named(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFileError, match="nowhere.png"):
+    with pytest.raises(UnreadableFileError, match=r"nowhere\.png"):
         segment(tmp_path / "nowhere.png", model)
 
 
@@ -169,7 +169,9 @@ def test_int8_on_cuda_is_refused_because_the_report_would_lie(models_folder: Pat
 def test_cuda_without_torch_says_what_to_do(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "leanseg.runtime.torch_graph", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingDependencyError, match="--device cuda needs torch. Install the `train` extra, or use the CPU"):
+    with pytest.raises(
+        MissingDependencyError, match=r"--device cuda needs torch\. Install the `train` extra, or use the CPU"
+    ):
         load_engine("tiny", "cuda")
 
 

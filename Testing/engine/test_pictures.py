@@ -50,7 +50,9 @@ def test_uncertainty_goes_from_black_to_yellow_and_gets_ever_brighter() -> None:
 
 
 def test_uncertainty_out_of_range_takes_the_colors_of_the_ends() -> None:
-    np.testing.assert_array_equal(uncertainty_colors(np.array([[-1.0, 2.0]])), uncertainty_colors(np.array([[0.0, 1.0]])))
+    np.testing.assert_array_equal(
+        uncertainty_colors(np.array([[-1.0, 2.0]])), uncertainty_colors(np.array([[0.0, 1.0]]))
+    )
 
 
 def test_a_png_keeps_every_pixel(tmp_path: Path) -> None:

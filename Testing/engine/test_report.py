@@ -80,9 +80,10 @@ def test_json_is_readable_and_has_null_for_what_is_not_finite(tmp_path: Path) ->
 def test_json_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "file.json"
     file.write_text("mine")
-    for path in (file / "below.json", tmp_path / "missing" / "report.json"):
+    (tmp_path / "folder.json").mkdir()
+    for path in (file / "below.json", tmp_path / "missing" / "report.json", tmp_path / "folder.json"):
         with pytest.raises(OutputError, match=r"cannot be written: .*Choose another place"):
             write_json({}, path)
     with pytest.raises(TypeError):
         write_json({"what": object()}, file)
-    assert file.read_text() == "mine" and [p.name for p in tmp_path.iterdir()] == ["file.json"]
+    assert file.read_text() == "mine" and sorted(p.name for p in tmp_path.iterdir()) == ["file.json", "folder.json"]

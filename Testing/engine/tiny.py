@@ -46,8 +46,8 @@ def dark_is_lesion(output: str = "probabilities", channels: int = 1, gain: float
     nodes = [
         mean,
         helper.make_node("Sub", ["level", "mean"], ["darkness"]),
-        helper.make_node("Mul", ["darkness", "gain"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], [output if channels == 1 else "one"]),
+        helper.make_node("Mul", ["darkness", "gain"], ["weighed"]),
+        helper.make_node("Sigmoid", ["weighed"], [output if channels == 1 else "one"]),
     ]
     if channels > 1:
         nodes.append(helper.make_node("Concat", ["one"] * channels, [output], axis=1))

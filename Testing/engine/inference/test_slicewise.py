@@ -65,7 +65,9 @@ def test_flip_variance_is_0_where_image_and_network_are_symmetric() -> None:
     half = np.random.default_rng(0).random((1, 1, 4, 3), dtype=np.float32)
     image = np.concatenate([half, half[..., ::-1]], axis=3)
     mirrored_alike = ModelInput(Volume(image, VolumeGeometry((1, 4, 6))))
-    symmetric = SlicewiseEngine(FakeGraph(lambda image: image**2), 1).predict(mirrored_alike, uncertainty="flip_variance")
+    symmetric = SlicewiseEngine(FakeGraph(lambda image: image**2), 1).predict(
+        mirrored_alike, uncertainty="flip_variance"
+    )
     assert not symmetric.uncertainty.array.any()
     lopsided = SlicewiseEngine(FakeGraph(to_the_left), 1).predict(mirrored_alike, uncertainty="flip_variance")
     assert lopsided.uncertainty.array.max() > 0.1

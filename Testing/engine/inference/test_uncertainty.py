@@ -26,7 +26,7 @@ def test_certainty_has_no_entropy() -> None:
 def test_entropy_is_symmetric_and_lies_in_0_to_1(p: np.ndarray) -> None:
     entropy = predictive_entropy(p)
     assert entropy.dtype == np.float32 and entropy.shape == p.shape
-    assert 0 <= entropy.min() and entropy.max() <= 1
+    assert entropy.min() >= 0 and entropy.max() <= 1
     np.testing.assert_allclose(entropy, predictive_entropy(1 - p), atol=1e-5)
 
 

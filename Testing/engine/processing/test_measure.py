@@ -61,6 +61,12 @@ def test_a_rotated_ellipse_by_hand(degrees: float, spacing_ji: tuple[float, floa
     assert measured.depth_width_ratio == pytest.approx(depth / width, rel=0.05)
 
 
+def test_the_short_axis_lies_exactly_across_the_long_one() -> None:
+    measured = measure_slice(np.eye(100, dtype=bool), (1, 1))
+    assert measured is not None
+    assert (measured.long_axis, measured.short_axis) == pytest.approx((100 * 2**0.5, 2**0.5))
+
+
 def test_holes_and_the_border_of_the_image_change_no_extent() -> None:
     full, hollow = (box((20, 30), slice(0, 20), slice(0, 30)) for _ in range(2))
     hollow[5:15, 5:25] = False

@@ -57,7 +57,7 @@ def test_weights_stored_as_float16_are_computed_in_float32(network: torch.nn.Mod
 
 def test_without_cuda_the_cpu_is_offered(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(MissingDependencyError, match="torch sees no CUDA device. Use --device cpu"):
+    with pytest.raises(MissingDependencyError, match=r"torch sees no CUDA device\. Use --device cpu"):
         TorchGraph(bundle, "cuda")
 
 

@@ -108,6 +108,7 @@ def test_settings_override_values_sections_and_texts(a_recipe_file: Path) -> Non
         ("seed=true", "recipe.seed must be int; got True"),
         ("id=5", "recipe.id must be str; got 5"),
         ("optimizer.learning_rate=fast", "recipe.optimizer.learning_rate must be float; got 'fast'"),
+        ("optimizer.learning_rate=true", "recipe.optimizer.learning_rate must be float; got True"),
         ("optimizer.bf16=1", "recipe.optimizer.bf16 must be bool; got 1"),
         ("optimizer=5", "recipe.optimizer must be a section; got 5"),
         ("id.x=5", "'id' is a value, not a section"),

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_nothing_but_the_bundle_is_left_beside_it(tmp_path: Path) -> None:
 
 
 def test_a_precision_that_is_not_there_names_those_that_are(tiny_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match="tiny has no int8 graph. Choose one of: fp32"):
+    with pytest.raises(BundleError, match=r"tiny has no int8 graph\. Choose one of: fp32"):
         tiny_bundle.graph("int8")
 
 
@@ -61,7 +62,7 @@ def test_a_folder_without_card_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_card_that_is_not_text_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(BundleError, match="is not a bundle: card.json: it is not UTF-8 text"):
+    with pytest.raises(BundleError, match=r"is not a bundle: card\.json: it is not UTF-8 text"):
         read_bundle(tmp_path)
 
 
@@ -89,6 +90,21 @@ def test_a_place_that_cannot_be_a_folder_is_refused_and_stays_as_it_is(tmp_path:
         with pytest.raises(OutputError, match=r"bundle .*file.* cannot be written: .*Choose another folder"):
             write_tiny_bundle(folder)
     assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_the_card_is_put_in_place_last_because_it_vouches_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    replace_file = os.replace
+
+    def recorded(source: Path, target: Path) -> None:
+        names.append(target.name)
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", recorded)
+    write_tiny_bundle(tmp_path / "tiny")
+    assert len(names) == 3 and names[-1] == "card.json"
 
 
 def test_a_disk_that_fills_up_leaves_the_old_bundle(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_what_may_be_missing_takes_its_default() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", '{"id": "tiny"', "not json"])
 def test_a_card_that_is_not_json_is_damaged(text: str) -> None:
-    with pytest.raises(BundleError, match="card of tiny is damaged .*Restore the bundle"):
+    with pytest.raises(BundleError, match=r"card of tiny is damaged .*Restore the bundle"):
         ModelCard.from_json(text, "tiny")
 
 

@@ -71,9 +71,9 @@ def test_a_folder_without_card_is_told_apart_from_an_unknown_name(tmp_path: Path
 
 
 def test_an_unknown_model_suggests_the_nearest(models_folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match="There is no model named 'tinny'. Did you mean 'tiny'"):
+    with pytest.raises(UnknownNameError, match=r"There is no model named 'tinny'\. Did you mean 'tiny'"):
         find_bundle("tinny")
-    with pytest.raises(UnknownNameError, match="There is no model named 'something'. Known: tiny."):
+    with pytest.raises(UnknownNameError, match=r"There is no model named 'something'\. Known: tiny\."):
         find_bundle("something")
     with pytest.raises(UnknownNameError, match="no model named 'no/such/folder'"):
         find_bundle("no/such/folder")
