@@ -120,7 +120,6 @@ def _training(recipe: Recipe, run: Path) -> dict[str, Any]:
     """Recipe, versions and a summary of the log."""
     with (run / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    best = max(rows, key=lambda row: float(row["val_score"]))
     packages = {name: version(name) for name in ("torch", "onnx", "onnxruntime", "openvino", "numpy", "SimpleITK")}
     return {
         "recipe": recipe.to_json(),
@@ -129,8 +128,7 @@ def _training(recipe: Recipe, run: Path) -> dict[str, Any]:
             "epochs": len(rows),
             "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
             "last_loss": round(float(rows[-1]["loss"]), 4),
-            "best_epoch": int(float(best["epoch"])),
-            "best_val_dice": round(float(best["val_dice"]), 4),
+            "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
         },
     }
 

@@ -1,12 +1,17 @@
 """One training loop for every recipe: bf16 autocast, channels-last, EMA, cosine, validation, exact resume.
 
-A run folder holds `recipe.json`, `log.csv`, `best.safetensors` (EMA weights of the best epoch) and
-`last.safetensors` (everything needed to go on, in one file that is replaced at once). Every random draw of an
-epoch comes from a generator seeded by (seed, epoch), so a resumed run repeats the uninterrupted one exactly.
+A run folder holds `recipe.json`, `log.csv`, `weights.safetensors` (running mean of the weights after the last
+finished epoch) and `resume.safetensors` (everything needed to go on, in one file that is replaced at once). Every
+random draw of an epoch comes from a generator seeded by (seed, epoch), so a resumed run repeats the uninterrupted
+one exactly.
+
+The last epoch is kept, not the best on the validation split: with 65 lesions there, the best epoch is mostly the
+luckiest (docs/adr/0003-the-last-epoch.md).
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -32,6 +37,8 @@ from leanseg.training.objectives import Batch, Objective
 from leanseg.training.recipe import Recipe
 
 Report = Callable[[int, int, str], object]
+_WEIGHTS = "weights.safetensors"
+_RESUME = "resume.safetensors"
 
 
 def new_network(recipe: Recipe) -> nn.Module:
@@ -45,17 +52,22 @@ def new_network(recipe: Recipe) -> nn.Module:
 
 
 def load_run(folder: Path) -> tuple[Recipe, nn.Module]:
-    """Recipe and best network (eval mode) of a finished or running training.
+    """Recipe and network (eval mode) of a finished or running training.
 
     Raises:
         LeanSegError: the folder holds no run.
     """
-    if not (folder / "best.safetensors").is_file():
-        raise LeanSegError(f"{folder} holds no trained run (best.safetensors). Train it first: leanseg train RECIPE.")
-    recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
-    network = build_network(recipe.network, recipe.config)
-    network.load_state_dict(load_file(folder / "best.safetensors"))
+    if not (folder / _WEIGHTS).is_file():
+        raise LeanSegError(f"{folder} holds no trained run ({_WEIGHTS}). Train it first: leanseg train RECIPE.")
+    recipe = _recipe_of(folder)
+    with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
+        network = build_network(recipe.network, recipe.config)
+    network.load_state_dict(load_file(folder / _WEIGHTS))
     return recipe, network.eval()
+
+
+def _recipe_of(folder: Path) -> Recipe:
+    return Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
 
 
 @dataclass
@@ -71,13 +83,12 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.network = convert_conv2d_weight_memory_format(new_network(self.recipe), torch.channels_last)
-        self.mean_weights = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+        self.mean = copy.deepcopy(self.network).eval().requires_grad_(False)
         options = self.recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.epoch = 0
-        self.best_score = -math.inf
         self.log: list[dict[str, float]] = []
 
     @property
@@ -85,7 +96,13 @@ class Trainer:
         return max(len(self.train) // self.recipe.optimizer.batch_size, 1)
 
     def fit(self, resume: bool = False, stop_after: int | None = None) -> nn.Module:
-        """Train to the last epoch (or for `stop_after` more epochs) and return the best network."""
+        """Train to the last epoch, or for `stop_after` more epochs, or until `report` returns False.
+
+        Returns the running mean of the network, which is what is exported.
+
+        Raises:
+            LeanSegError: nothing to resume, another recipe than before, or a loss that is not finite.
+        """
         if resume:
             self._load()
         else:
@@ -99,16 +116,11 @@ class Trainer:
             row = {"epoch": self.epoch + 1.0, **self._train_epoch(), **self.validate()}
             self.epoch += 1
             self.log.append(row | {"seconds": round(time.perf_counter() - started, 2)})
-            if row["val_score"] > self.best_score:
-                self.best_score = row["val_score"]
-                _save(self.mean_weights, self.folder / "best.safetensors")
             self._save()
-            self.report(
-                self.epoch,
-                self.recipe.optimizer.epochs,
-                f"loss {row['loss']:.3f}  val Dice {row['val_dice']:.3f}  empty {row['val_empty']:.2f}",
-            )
-        return load_run(self.folder)[1]
+            what = f"loss {row['loss']:.3f}  val Dice {row['val_dice']:.3f}  empty {row['val_empty']:.2f}"
+            if self.report(self.epoch, self.recipe.optimizer.epochs, what) is False:
+                break
+        return self.mean
 
     def _learning_rate(self, step: int) -> float:
         options = self.recipe.optimizer
@@ -160,33 +172,29 @@ class Trainer:
         return {key: value / self.steps_per_epoch for key, value in sums.items()}
 
     def _update_mean(self, decay: float) -> None:
+        mean = self.mean.state_dict()
         for key, value in self.network.state_dict().items():
             if value.is_floating_point():
-                self.mean_weights[key].lerp_(value, 1 - decay)
+                mean[key].lerp_(value, 1 - decay)
             else:
-                self.mean_weights[key].copy_(value)
+                mean[key].copy_(value)
 
     def validate(self) -> dict[str, float]:
-        """Dice over images with a lesion, fraction of normal images left empty, and their mean over all images."""
-        network = build_network(self.recipe.network, self.recipe.config)
-        convert_conv2d_weight_memory_format(network, torch.channels_last)
-        network.load_state_dict(self.mean_weights)
-        network.eval()
+        """Dice over images with a lesion, and the fraction of normal images left empty, at threshold 0.5."""
         masks: list[Tensor] = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.bf16):
             for images in torch.split(self.val.images, 32):
-                masks.append(network(images.contiguous(memory_format=torch.channels_last)) > 0)
+                masks.append(self.mean(images.contiguous(memory_format=torch.channels_last)) > 0)
         dice = dice_of_masks(torch.cat(masks), self.val.targets > 0)
         has_lesion = (self.val.targets > 0).flatten(1).any(dim=1)
         return {
             "val_dice": float(dice[has_lesion].mean()) if has_lesion.any() else math.nan,
             "val_empty": float(dice[~has_lesion].mean()) if (~has_lesion).any() else math.nan,
-            "val_score": float(dice.mean()),
         }
 
     def _save(self) -> None:
         tensors: dict[str, Tensor] = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"mean/{k}": v for k, v in self.mean_weights.items()}
+        tensors |= {f"mean/{k}": v for k, v in self.mean.state_dict().items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
         keys = list(dict.fromkeys(key for row in self.log for key in row))
@@ -194,25 +202,27 @@ class Trainer:
             writer = csv.DictWriter(file, keys)
             writer.writeheader()
             writer.writerows(self.log)
+        _save(self.mean.state_dict(), self.folder / _WEIGHTS)
         # Last of all: whatever a kill cuts short above is written again by the resumed run.
-        state = {"epoch": self.epoch, "best_score": self.best_score, "log": self.log}
-        _save(tensors, self.folder / "last.safetensors", {"state": json.dumps(state)})
+        _save(tensors, self.folder / _RESUME, {"state": json.dumps({"epoch": self.epoch, "log": self.log})})
 
     def _load(self) -> None:
-        path = self.folder / "last.safetensors"
+        path = self.folder / _RESUME
         if not path.is_file():
             raise LeanSegError(f"There is nothing to resume in {self.folder}. Start without --resume.")
+        if _recipe_of(self.folder) != self.recipe:
+            raise LeanSegError(f"{self.folder} was begun with another recipe. Give the same one, or another --out.")
         with safe_open(path, framework="pt") as file:
             state: dict[str, Any] = json.loads(file.metadata()["state"])
         tensors = load_file(path)
         self.network.load_state_dict(_section(tensors, "network/"))
-        self.mean_weights = _section(tensors, "mean/")
+        self.mean.load_state_dict(_section(tensors, "mean/"))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _section(tensors, "optimizer/").items():
             number, name = key.split("/")
             moments.setdefault(int(number), {})[name] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        self.epoch, self.best_score, self.log = state["epoch"], state["best_score"], state["log"]
+        self.epoch, self.log = state["epoch"], state["log"]
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 def assert_same_run(folder: Path, other: Path) -> None:
     assert log_of(folder) == log_of(other)
-    for name in ("last.safetensors", "best.safetensors"):
+    for name in ("resume.safetensors", "weights.safetensors"):
         left, right = load_file(folder / name), load_file(other / name)
         assert left.keys() == right.keys()
         assert [key for key in left if not torch.equal(left[key], right[key])] == [], name
@@ -104,7 +104,7 @@ def test_a_run_killed_while_it_writes_resumes_exactly(
     replace_file, write_rows = os.replace, csv.DictWriter.writerows
 
     def replace_or_die(source: Path, target: Path) -> None:
-        if trainer.epoch == epoch and target.name == "last.safetensors":
+        if trainer.epoch == epoch and target.name == "resume.safetensors":
             raise KeyboardInterrupt
         replace_file(source, target)
 
@@ -124,17 +124,22 @@ def test_a_run_killed_while_it_writes_resumes_exactly(
     assert_same_run(trainer.folder.with_name("whole"), trainer.folder)
 
 
-def test_a_resumed_run_remembers_how_good_the_best_epoch_was(
-    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = make_trainer(), make_trainer()
-    for trainer, score in ((first, 0.8), (second, 0.2)):
-        row = {"val_dice": score, "val_empty": score, "val_score": score}
-        monkeypatch.setattr(trainer, "validate", lambda row=row: row)
+def test_a_run_is_not_resumed_with_another_recipe(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
+    first = make_trainer()
     first.fit(stop_after=1)
-    best = (first.folder / "best.safetensors").read_bytes()
-    second.fit(resume=True)
-    assert (first.folder / "best.safetensors").read_bytes() == best
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    with pytest.raises(LeanSegError, match="was begun with another recipe"):
+        make_trainer(recipe=replace(small_recipe, seed=9)).fit(resume=True)
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == before
+
+
+def test_a_report_that_says_no_stops_after_the_epoch_and_can_be_resumed(make_trainer: MakeTrainer) -> None:
+    make_trainer("whole").fit()
+    stopped = make_trainer("parts", report=lambda done, total, what: done < 2)
+    stopped.fit()
+    assert len(log_of(stopped.folder)) == 2
+    make_trainer("parts").fit(resume=True)
+    assert_same_run(stopped.folder.with_name("whole"), stopped.folder)
 
 
 def test_resuming_a_finished_run_changes_nothing(make_trainer: MakeTrainer) -> None:
@@ -234,24 +239,26 @@ def test_mean_weights_follow_the_weights_with_a_growing_decay(make_trainer: Make
     start = {key: value.clone() for key, value in trainer.network.state_dict().items()}
     trainer.fit(stop_after=1)
     first = {key: value.clone() for key, value in trainer.network.state_dict().items()}
-    mean = {key: value.clone() for key, value in trainer.mean_weights.items()}
+    mean = {key: value.clone() for key, value in trainer.mean.state_dict().items()}
     trainer.fit(stop_after=1)
     second = trainer.network.state_dict()
     for key, value in start.items():
         if value.is_floating_point():
             torch.testing.assert_close(mean[key], 0.1 * value + 0.9 * first[key])  # decay 1 / 10
             torch.testing.assert_close(
-                trainer.mean_weights[key], 0.15 * mean[key] + 0.85 * second[key]
+                trainer.mean.state_dict()[key], 0.15 * mean[key] + 0.85 * second[key]
             )  # 2 / 11, capped
         else:
-            assert torch.equal(trainer.mean_weights[key], second[key])
+            assert torch.equal(trainer.mean.state_dict()[key], second[key])
     assert not torch.equal(start["head.weight"], second["head.weight"])
 
 
 def test_without_decay_the_mean_is_the_weights_themselves(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
     trainer = make_trainer(recipe=optimizer(small_recipe, ema_decay=0.0))
     trainer.fit(stop_after=1)
-    assert all(torch.equal(trainer.mean_weights[key], value) for key, value in trainer.network.state_dict().items())
+    assert all(
+        torch.equal(trainer.mean.state_dict()[key], value) for key, value in trainer.network.state_dict().items()
+    )
 
 
 def test_long_gradients_are_clipped(make_trainer: MakeTrainer) -> None:
@@ -274,7 +281,7 @@ def test_a_loss_that_is_not_a_number_stops_with_one_clear_line(make_trainer: Mak
     with pytest.raises(LeanSegError, match=r"^The loss became nan in epoch 2\. Lower the learning rate\.$"):
         trainer.fit()
     assert len(log_of(trainer.folder)) == 1
-    assert all(value.isfinite().all() for value in load_file(trainer.folder / "last.safetensors").values())
+    assert all(value.isfinite().all() for value in load_file(trainer.folder / "resume.safetensors").values())
 
 
 def test_training_finds_synthetic_lesions(
@@ -297,7 +304,7 @@ def test_log_has_a_row_an_epoch_with_every_part_of_the_loss(make_trainer: MakeTr
     trainer = make_trainer(objective=Recording(), report=lambda *report: reports.append(report))
     trainer.fit()
     rows = log_of(trainer.folder)
-    assert list(rows[0]) == ["epoch", "loss", "brightness", "val_dice", "val_empty", "val_score"]
+    assert list(rows[0]) == ["epoch", "loss", "brightness", "val_dice", "val_empty"]
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     assert all(0 <= float(row["brightness"]) <= 1 and math.isfinite(float(row["loss"])) for row in rows)
     assert [report[:2] for report in reports] == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -306,14 +313,10 @@ def test_log_has_a_row_an_epoch_with_every_part_of_the_loss(make_trainer: MakeTr
 
 def test_validation_tells_lesions_from_normal_images(make_trainer: MakeTrainer, eight_others: TrainingArrays) -> None:
     trainer = make_trainer()
-    for key, value in trainer.mean_weights.items():
+    for key, value in trainer.mean.state_dict().items():
         if key.startswith("head."):
             value.fill_(-1.0 if key == "head.bias" else 0.0)  # says nothing, everywhere
-    assert trainer.validate() == {
-        "val_dice": 0,
-        "val_empty": 1,
-        "val_score": pytest.approx(float((eight_others.classes == 0).float().mean())),
-    }
+    assert trainer.validate() == {"val_dice": 0, "val_empty": 1}
 
 
 def test_validation_without_a_kind_of_image_has_no_number_for_it(
@@ -323,18 +326,16 @@ def test_validation_without_a_kind_of_image_has_no_number_for_it(
     assert math.isnan(make_trainer(val=ultrasound(2, classes=("normal",))).validate()["val_dice"])
 
 
-def test_the_best_epochs_mean_weights_are_kept(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, seen = make_trainer(), []
-    scores = iter([0.2, 0.8, 0.5, 0.8])
-
-    def validate() -> dict[str, float]:
-        seen.append({key: value.clone() for key, value in trainer.mean_weights.items()})
-        return {"val_dice": 0.0, "val_empty": 0.0, "val_score": next(scores)}
-
-    monkeypatch.setattr(trainer, "validate", validate)
-    best = trainer.fit().state_dict()
-    assert all(torch.equal(best[key], value) for key, value in seen[1].items())
-    assert not torch.equal(best["head.weight"], seen[3]["head.weight"])
+def test_the_last_epochs_mean_weights_are_kept_however_validation_went(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer()
+    scores = iter([0.9, 0.8, 0.5, 0.1])
+    monkeypatch.setattr(trainer, "validate", lambda: {"val_dice": next(scores), "val_empty": 0.0})
+    trainer.fit()
+    kept = load_file(trainer.folder / "weights.safetensors")
+    assert all(torch.equal(kept[key], value) for key, value in trainer.mean.state_dict().items())
+    assert trainer.epoch == 4
 
 
 def test_a_run_is_read_back_as_it_was_written(make_trainer: MakeTrainer, small_recipe: Recipe) -> None:
@@ -343,13 +344,12 @@ def test_a_run_is_read_back_as_it_was_written(make_trainer: MakeTrainer, small_r
     recipe, network = load_run(trainer.folder)
     assert recipe == small_recipe and json.loads((trainer.folder / "recipe.json").read_text())["id"] == "small"
     assert not network.training
-    images = trainer.val.images
-    assert torch.equal(network(images), fitted(images))
+    assert all(torch.equal(fitted.state_dict()[key], value) for key, value in network.state_dict().items())
     assert sorted(path.suffix for path in trainer.folder.iterdir() if path.suffix == ".partial") == []
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LeanSegError, match=r"holds no trained run \(best\.safetensors\)\. Train it first"):
+    with pytest.raises(LeanSegError, match=r"holds no trained run \(weights\.safetensors\)\. Train it first"):
         load_run(tmp_path)
 
 
