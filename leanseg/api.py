@@ -17,7 +17,7 @@ from leanseg.runtime.graph import Graph
 from leanseg.segmentation import Segment, Segmentation
 from leanseg.volume import Volume
 from leanseg.weights.bundle import Bundle
-from leanseg.weights.card import ModelCard, parse_values
+from leanseg.weights.card import ModelCard, parse_section
 from leanseg.weights.store import find_bundle, list_bundles
 
 
@@ -66,7 +66,7 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
         SlicewiseEngine(_build_graph(bundle, device, chosen), card.gmacs, len(card.labels)),
         "cuda" if device == "cuda" else "cpu",
         chosen,
-        parse_values(PreprocessingConfig, card.preprocessing, f"card of {card.id}: preprocessing"),
+        parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing"),
         PostprocessingConfig(**dataclasses.asdict(card.postprocessing)),
         tuple(Segment(x.id, x.name, x.value, x.color_rgb, x.terminology) for x in card.labels),
     )

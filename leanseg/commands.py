@@ -111,7 +111,7 @@ def segment(arguments: argparse.Namespace) -> None:
     if arguments.report is not None:
         passes = 2 if arguments.uncertainty_kind == "flip_variance" else 1
         case = {"id": image_path.name, "measurements": [dataclasses.asdict(m) for m in measurements]}
-        write_json(run_report(model, watch, passes * slices * model.card.gmacs, [case]), arguments.report)
+        write_json(run_report(model, watch, [case], passes=passes), arguments.report)
     write_segmentation(result, arguments.output)
     print(_summary(measurements, arguments.output))
 

@@ -74,7 +74,7 @@ def run_demo(folder: Path, progress: Progress) -> Path:
             step(progress, done, total, f"{card.id}: {case.name}")
             results.append(_run(case, model, watch, folder))
             done += 1
-        reports.append(run_report(model, watch, model.card.gmacs, [result.report() for result in results]))
+        reports.append(run_report(model, watch, [result.report() for result in results]))
         sections.append(_section(model, results, watch, folder))
     step(progress, total, total, "done")
     write_json(reports, folder / "report.json")

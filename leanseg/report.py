@@ -27,8 +27,9 @@ class Stopwatch:
         self._lap = self._started
         self.load = 0.0
         self.first = 0.0
-        self._images = 0.0
-        self._slices = 0
+        self.images = 0
+        self.slices = 0
+        self._image_seconds = 0.0
 
     def loaded(self) -> None:
         self._lap = time.perf_counter()
@@ -41,23 +42,24 @@ class Stopwatch:
     def image_done(self, slices: int) -> None:
         seconds = time.perf_counter() - self._lap
         self.first = self.first or seconds
-        self._images += seconds
-        self._slices += slices
+        self._image_seconds += seconds
+        self.images += 1
+        self.slices += slices
 
     def seconds(self) -> dict[str, float]:
         """load, first (image, file to labelmap), per_slice (mean, everything counted), total (since creation)."""
         return {
             "load": round(self.load, 4),
             "first": round(self.first, 4),
-            "per_slice": round(self._images / max(self._slices, 1), 5),
+            "per_slice": round(self._image_seconds / max(self.slices, 1), 5),
             "total": round(time.perf_counter() - self._started, 4),
         }
 
 
 def run_report(
-    model: Model, watch: Stopwatch, gmacs: float, cases: Iterable[dict[str, Any]], mean: dict[str, Any] | None = None
+    model: Model, watch: Stopwatch, cases: Iterable[dict[str, Any]], mean: dict[str, Any] | None = None, passes: int = 1
 ) -> dict[str, Any]:
-    """Keys are fixed; scripts depend on them (README, "The report")."""
+    """Keys are fixed; scripts depend on them (README, "The report"). `gmacs` is the mean of an image, all slices."""
     return {
         "model": model.card.id,
         "checksum": model.bundle.checksum,
@@ -71,7 +73,7 @@ def run_report(
         "precision": model.precision,
         "seconds": watch.seconds(),
         "peak_rss_mb": peak_rss_mb(),
-        "gmacs": round(gmacs, 3),
+        "gmacs": round(passes * model.card.gmacs * watch.slices / max(watch.images, 1), 3),
         "mean": mean or {},
         "cases": list(cases),
     }

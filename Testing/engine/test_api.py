@@ -208,8 +208,8 @@ def edit_card(bundle: Bundle, **changes: Any) -> None:
     ("changes", "message"),
     [
         ({"engine": "sliding_window"}, "needs the engine 'sliding_window', which is not here. Update LeanSeg"),
-        ({"preprocessing": {"zoom": 2}}, "preprocessing has the unknown key zoom"),
-        ({"preprocessing": {"size_ji": 64}}, "preprocessing: size_ji must be tuple; got 64"),
+        ({"preprocessing": {"zoom": 2}}, "no key in card.preprocessing named 'zoom'"),
+        ({"preprocessing": {"size_ji": 64}}, "card.preprocessing.size_ji must be tuple; got 64"),
     ],
 )
 def test_a_card_that_this_leanseg_cannot_follow_is_refused_on_loading(

@@ -43,8 +43,6 @@ def write_volume(volume: Volume, path: Path) -> None:
     """
     path = Path(path)
     check_output(path, VOLUME_SUFFIXES)
-    if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
-        raise OutputError(f"{path} would open as a segmentation. Name a volume .nrrd without .seg, or .nii.gz.")
     array = volume.array.astype(np.float32)
     n_bad = int(array.size - np.isfinite(array).sum())
     if n_bad:
@@ -61,6 +59,8 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
     Raises:
         OutputError: wrong suffix, a folder, or no folder to write to.
     """
+    if suffixes == VOLUME_SUFFIXES and _suffix_of(path, SEGMENTATION_SUFFIXES):
+        raise OutputError(f"{path} would open as a segmentation. Name a volume .nrrd without .seg, or .nii.gz.")
     if not _suffix_of(path, suffixes):
         raise OutputError(f"{path} does not end with {' or '.join(suffixes)}. Choose such a name.")
     if path.is_dir():

@@ -23,6 +23,11 @@ class PreprocessingConfig:
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Mapped to 0 and 1 over the whole volume, so that frames of one clip share a scale."""
 
+    def __post_init__(self) -> None:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100 or min(self.size_ji) < 1:
+            raise ValueError(f"percentiles must rise within 0 to 100 and sizes be positive; got {self}.")
+
 
 @dataclass(frozen=True)
 class ModelInput:

@@ -61,7 +61,7 @@ def evaluate(
         "mean": expected_calibration_error(np.concatenate(probabilities), np.concatenate(truths)),
         "n": len(chosen),
     }
-    return run_report(model, watch, model.card.gmacs, rows, mean)
+    return run_report(model, watch, rows, mean)
 
 
 def _evaluate_case(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.processing.preprocess import PreprocessingConfig
+from leanseg.schema import parse
 from leanseg.training.augment import AugmentConfig
 
 if sys.version_info >= (3, 11):
@@ -100,7 +100,7 @@ class Recipe:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
         """Raises LeanSegError for an unknown key or a value of the wrong type."""
-        return typing.cast(Recipe, _parse(cls, values, "recipe"))
+        return typing.cast(Recipe, parse(cls, values, "recipe"))
 
 
 def load_recipe(name: str, overrides: typing.Iterable[str] = ()) -> Recipe:
@@ -141,33 +141,3 @@ def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
         if not isinstance(values, dict):
             raise LeanSegError(f"--set: {key!r} is a value, not a section.")
     values[keys[-1]] = value
-
-
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` from TOML or JSON as the annotated type `kind`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _parse(arguments[0], value, where)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, dict):
-            raise LeanSegError(f"{where} must be a section; got {value!r}.")
-        hints = typing.get_type_hints(kind)
-        fields = {f.name for f in dataclasses.fields(kind)}
-        for key in value:
-            if key not in fields:
-                raise UnknownNameError(f"key in {where}", key, fields)
-        try:
-            return kind(**{key: _parse(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-        except TypeError as error:
-            raise LeanSegError(f"{where}: {error}.") from error
-    if origin is tuple and isinstance(value, (list, tuple)):
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) == len(value):
-            return tuple(_parse(k, v, where) for k, v in zip(kinds, value, strict=True))
-    elif origin is dict and isinstance(value, dict):
-        return value
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise LeanSegError(f"{where} must be {getattr(kind, '__name__', kind)}; got {value!r}.")

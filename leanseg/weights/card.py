@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from leanseg.errors import BundleError
+from leanseg.errors import BundleError, LeanSegError
+from leanseg.schema import parse
 
 CARD_FORMAT = 1
 
@@ -104,41 +104,19 @@ class ModelCard:
             raise BundleError(
                 f"The bundle {where} has card format {version}; this LeanSeg reads up to {CARD_FORMAT}. Update LeanSeg."
             )
-        card: ModelCard = parse_values(cls, values, f"card of {where}")
+        card: ModelCard = parse_section(cls, values, where)
         if not card.graphs or not card.labels:
             raise BundleError(f"The card of {where} names no graph or no label. Restore the bundle.")
         return card
 
 
-def parse_values(kind: Any, value: Any, where: str) -> Any:
-    """A JSON value as the annotated type `kind`: a dataclass, or what its fields hold.
+def parse_section(kind: Any, values: Any, model: str, where: str = "card") -> Any:
+    """`values` of a model's card, or of its section `where`, as the dataclass `kind`.
 
     Raises:
         BundleError: a missing or unknown key, or a value of the wrong type.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if isinstance(value, dict):
-            hints = typing.get_type_hints(kind)
-            needed = {
-                f.name
-                for f in dataclasses.fields(kind)
-                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-            }
-            if problem := (needed - value.keys()) or (value.keys() - hints.keys()):
-                state = "lacks" if needed - value.keys() else "has the unknown key"
-                raise BundleError(f"The {where} {state} {', '.join(sorted(problem))}. Restore the bundle.")
-            return kind(**{key: parse_values(hints[key], item, f"{where}: {key}") for key, item in value.items()})
-    elif origin is tuple and isinstance(value, list):
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) == len(value):
-            return tuple(parse_values(k, v, where) for k, v in zip(kinds, value, strict=True))
-    elif origin is dict and isinstance(value, dict):
-        return {key: parse_values(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    elif kind is Any:
-        return value
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    raise BundleError(f"The {where} must be {getattr(kind, '__name__', kind)}; got {value!r}. Restore the bundle.")
+    try:
+        return parse(kind, values, where)
+    except LeanSegError as error:
+        raise BundleError(f"The card of {model} cannot be used: {error} Restore the bundle.") from error

@@ -139,7 +139,10 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Bundle], object], str]] = {
         "gives logits; `probabilities` is needed",
     ),
     "card that is not JSON": (lambda b: (b.folder / "card.json").write_text("{"), "card of tiny is damaged"),
-    "card that lacks a key": (lambda b: (b.folder / "card.json").write_text("{}"), "card of tiny lacks"),
+    "card that lacks a key": (
+        lambda b: (b.folder / "card.json").write_text("{}"),
+        "card of tiny cannot be used: card lacks",
+    ),
     "card that is not text": (lambda b: (b.folder / "card.json").write_bytes(b"\xff"), "is not a bundle"),
     "newer": (lambda b: edit_card(b, format=2), "card format 2; this LeanSeg reads up to 1. Update LeanSeg"),
     "another engine": (lambda b: edit_card(b, engine="question_answering"), "needs the engine 'question_answering'"),

@@ -128,7 +128,7 @@ def test_a_setting_that_does_not_fit_is_refused_in_one_clear_line(
 
 
 def test_a_recipe_without_an_id_is_refused() -> None:
-    with pytest.raises(LeanSegError, match=r"^recipe: .*'id'"):
+    with pytest.raises(LeanSegError, match=r"^recipe lacks id\.$"):
         Recipe.from_json({"system": "x", "network": "attention_unet"})
 
 

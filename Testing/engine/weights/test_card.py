@@ -7,7 +7,7 @@ import pytest
 from leanseg.errors import BundleError
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.weights.bundle import Bundle, read_bundle
-from leanseg.weights.card import CARD_FORMAT, GraphCard, ModelCard, PostprocessingCard, parse_values
+from leanseg.weights.card import CARD_FORMAT, GraphCard, ModelCard, PostprocessingCard, parse_section
 from Testing.engine.tiny import CARD
 
 GRAPHS = {"fp32": GraphCard("tiny_fp32.onnx", "0" * 64, 12)}
@@ -58,23 +58,23 @@ def test_a_card_that_is_no_object_is_refused(values: Any) -> None:
 def test_a_lacking_key_is_named(key: str) -> None:
     values = card_values()
     del values[key]
-    with pytest.raises(BundleError, match=f"card of tiny lacks {key}"):
+    with pytest.raises(BundleError, match=f"card of tiny cannot be used: card lacks {key}"):
         read(values)
 
 
 def test_keys_that_are_lacking_or_unknown_further_down_are_named_with_their_place() -> None:
     values = card_values()
     del values["labels"][0]["color_rgb"]
-    with pytest.raises(BundleError, match="card of tiny: labels lacks color_rgb"):
+    with pytest.raises(BundleError, match=r"card\.labels lacks color_rgb"):
         read(values)
     values = card_values()
     values["graphs"]["fp32"]["url"] = "somewhere"
-    with pytest.raises(BundleError, match=r"card of tiny: graphs.fp32 has the unknown key url"):
+    with pytest.raises(BundleError, match=r"no key in card.graphs.fp32 named 'url'"):
         read(values)
 
 
 def test_an_unknown_key_is_named() -> None:
-    with pytest.raises(BundleError, match="card of tiny has the unknown key licence"):
+    with pytest.raises(BundleError, match=r"named 'licence'\. Did you mean 'license'"):
         read(card_values() | {"licence": "MIT"})
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_key_is_named() -> None:
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(key: str, value: Any) -> None:
-    with pytest.raises(BundleError, match=f"card of tiny: {key}.* must be .*; got .*Restore the bundle"):
+    with pytest.raises(BundleError, match=f"card.{key}.* must be .*; got .*Restore the bundle"):
         read(card_values() | {key: value})
 
 
@@ -127,11 +127,18 @@ def test_a_newer_format_asks_for_an_update_even_if_its_keys_are_unknown() -> Non
 
 
 def test_preprocessing_is_parsed_by_the_same_rules() -> None:
-    parsed = parse_values(PreprocessingConfig, {"size_ji": [64, 32], "percentiles": [1, 99]}, "preprocessing")
+    parsed = parse_section(PreprocessingConfig, {"size_ji": [64, 32], "percentiles": [1, 99]}, "tiny")
     assert parsed == PreprocessingConfig((64, 32), (1.0, 99.0))
-    for values in ({"size_ji": "64"}, {"size_ji": [64]}, {"size_ji": [64, 1.5]}, {"zoom": 2}):
-        with pytest.raises(BundleError, match="preprocessing"):
-            parse_values(PreprocessingConfig, values, "preprocessing")
+    for values in (
+        {"size_ji": "64"},
+        {"size_ji": [64]},
+        {"size_ji": [64, 1.5]},
+        {"size_ji": [0, 64]},
+        {"percentiles": [200, -5]},
+        {"zoom": 2},
+    ):
+        with pytest.raises(BundleError, match=r"card of tiny cannot be used: .*card\.preprocessing"):
+            parse_section(PreprocessingConfig, values, "tiny", "card.preprocessing")
 
 
 def test_a_damaged_card_of_a_real_bundle_is_told_in_one_line(tiny_bundle: Bundle) -> None:
