@@ -21,7 +21,7 @@ from Testing.engine.commands.command_line import (
     ("arguments", "message"),
     [
         ([], "required: VERB"),
-        (["segmnet"], "invalid choice: 'segmnet'"),
+        (["segmant"], "invalid choice: 'segmant'"),
         (["segment", "tiny", "image.png"], "required: -o/--output"),
         (["segment", "tiny", "-o", "mask.seg.nrrd"], "required: INPUT"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--device", "gpu"], "invalid choice: 'gpu'"),

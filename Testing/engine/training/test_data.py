@@ -101,7 +101,12 @@ def test_parts_select_data_set_split_and_class(data: Path) -> None:
     assert [case.id for case in cases] == ["benign_1", "benign_2", "bus_0001-l", "bus_0001-r"]
 
 
-@pytest.mark.parametrize("part", ["busi:trian", "busi"])
+def test_a_part_can_be_one_class_and_can_be_named_twice(data: Path) -> None:
+    cases = select_cases(["busi:train:benign", "busi:train:benign"], data, LESION_CLASSES)
+    assert [case.id for case in cases] == 2 * ["benign_1", "benign_2"]
+
+
+@pytest.mark.parametrize("part", ["busi:trian", "busi", "busi:train:normal", "busi:train:odd"])
 def test_a_part_that_selects_nothing_is_refused(data: Path, part: str) -> None:
     with pytest.raises(LeanSegError, match=rf"'{part}' with classes \['benign'\] selects no case"):
         select_cases([part], data, ["benign"])

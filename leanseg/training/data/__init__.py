@@ -1,4 +1,7 @@
-"""Data sets by name, and how a recipe names a part of one: `busi:train`, `bus_bra:train`."""
+"""Data sets by name, and how a recipe names a part of one: `busi:train`, or one class of it, `busi:train:normal`.
+
+A part that is named twice is seen twice in each epoch.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -36,10 +39,11 @@ def select_cases(parts: Iterable[str], root: Path, classes: Iterable[str]) -> li
     """
     wanted, selected = set(classes), []
     for part in parts:
-        name, _, split = part.partition(":")
+        name, split, lesion_class = (*part.split(":"), "", "")[:3]
         if name not in DATASETS:
             raise UnknownNameError("data set", name, DATASETS)
-        cases = [c for c in DATASETS[name](root / name) if c.split == split and c.lesion_class in wanted]
+        taken = {lesion_class} & wanted if lesion_class else wanted
+        cases = [c for c in DATASETS[name](root / name) if c.split == split and c.lesion_class in taken]
         if not cases:
             raise LeanSegError(f"{part!r} with classes {sorted(wanted)} selects no case. Check split and classes.")
         selected.extend(cases)
