@@ -1,0 +1,37 @@
+"""The pictures of README: `.venv/bin/python docs/pictures.py`. Phantoms only: no patient's image may be shipped."""
+
+from pathlib import Path
+
+import numpy as np
+
+from leanseg import load_engine, segment
+from leanseg.phantom import ultrasound_phantom
+from leanseg.pictures import overlay_outline, uncertainty_colors, write_png
+
+SCREENSHOTS = Path(__file__).parents[1] / "Resources" / "Screenshots"
+
+
+def ultrasound() -> Path:
+    """Rows: benign, malignant, normal phantom. Columns: image, mask, uncertainty, truth."""
+    model, rows = load_engine("t2kd_busi"), []
+    for kind in ("benign", "malignant", "normal"):
+        phantom = ultrasound_phantom(kind, seed=1)
+        result = segment(phantom.image, model)
+        gray = phantom.image.array[0, 0].astype(np.uint8)
+        columns = [
+            np.repeat(gray[..., np.newaxis], 3, axis=2),
+            overlay_outline(gray, result.mask("lesion")[0], (90, 230, 120)),
+            uncertainty_colors(result.uncertainty.array[0, 0]),
+            overlay_outline(gray, phantom.truth[0], (255, 190, 60)),
+        ]
+        gap = np.full((gray.shape[0], 4, 3), 255, np.uint8)
+        rows += [np.hstack([part for column in columns for part in (column, gap)][:-1])]
+    gap = np.full((4, rows[0].shape[1], 3), 255, np.uint8)
+    path = SCREENSHOTS / "ultrasound.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(np.vstack([part for row in rows for part in (row, gap)][:-1]), path)
+    return path
+
+
+if __name__ == "__main__":
+    ultrasound()
