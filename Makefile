@@ -64,6 +64,6 @@ endef
 # Without its dependencies: one of them reports usage (docs/adr/0002-openvino-without-telemetry.md).
 define install_runtime
 	@$(1)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) --no-deps openvino || { \
-	  echo "OpenVINO has no wheel for this machine; ONNX Runtime takes its place."; \
+	  echo "OpenVINO could not be installed; trying ONNX Runtime."; \
 	  $(1)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) onnxruntime; }
 endef

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leanseg.processing.postprocess import lesion_mask
-from leanseg.training.calibrate import choose_postprocessing, fit_temperature, predict_cases
+from leanseg.training.calibrate import choose_postprocessing, fit_temperature, predict_cases, probabilities_of
 from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.data.case import LESION_CLASSES
@@ -37,11 +37,12 @@ def figures(run: Path, data: Path) -> dict[str, float]:
     recipe, network = load_run(run)
     val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
     temperature = fit_temperature(network, load_arrays(val_cases, recipe.preprocessing))
-    postprocessing, _ = choose_postprocessing(predict_cases(network, val_cases, recipe.preprocessing, temperature))
+    predict = probabilities_of(network, temperature)
+    postprocessing = choose_postprocessing(predict_cases(predict, val_cases, recipe.preprocessing))
     result = {}
     for part in TESTS:
         cases = select_cases([part], data, LESION_CLASSES)
-        predicted = predict_cases(network, cases, recipe.preprocessing, temperature)
+        predicted = predict_cases(predict, cases, recipe.preprocessing)
         mean = summarize(
             [
                 case_metrics(lesion_mask(case.probabilities, postprocessing)[0], case.truth[0], (1.0, 1.0))

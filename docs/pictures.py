@@ -6,7 +6,7 @@ import numpy as np
 
 from leanseg import load_engine, segment
 from leanseg.phantom import ultrasound_phantom
-from leanseg.pictures import overlay_outline, uncertainty_colors, write_png
+from leanseg.pictures import case_pictures, write_png
 
 SCREENSHOTS = Path(__file__).parents[1] / "Resources" / "Screenshots"
 
@@ -18,12 +18,8 @@ def ultrasound() -> Path:
         phantom = ultrasound_phantom(kind, seed=1)
         result = segment(phantom.image, model)
         gray = phantom.image.array[0, 0].astype(np.uint8)
-        columns = [
-            np.repeat(gray[..., np.newaxis], 3, axis=2),
-            overlay_outline(gray, result.mask("lesion")[0], (90, 230, 120)),
-            uncertainty_colors(result.uncertainty.array[0, 0]),
-            overlay_outline(gray, phantom.truth[0], (255, 190, 60)),
-        ]
+        mask, uncertainty = result.mask("lesion")[0], result.uncertainty.array[0, 0].astype(np.float32)
+        columns = case_pictures(gray, mask, uncertainty, phantom.truth[0]).values()
         gap = np.full((gray.shape[0], 4, 3), 255, np.uint8)
         rows += [np.hstack([part for column in columns for part in (column, gap)][:-1])]
     gap = np.full((4, rows[0].shape[1], 3), 255, np.uint8)

@@ -11,12 +11,18 @@ from pathlib import Path
 
 from leanseg import __version__
 from leanseg.errors import LeanSegError
-from leanseg.request import DEVICES, PRECISIONS
+from leanseg.request import DEVICES, PRECISIONS, UNCERTAINTY_KINDS
+
+_AFTERMATH = {
+    "train": "What finished epochs left in the run folder goes on with --resume.",
+    "export": "Export again.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; what it needs is imported only then."""
-    parsed = build_parser().parse_args(arguments)
+    parsed = _parse(arguments)
+    aftermath = _AFTERMATH.get(parsed.verb, "Nothing half-written was left.")
     try:
         from leanseg import commands
 
@@ -27,20 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LeanSegError as error:
         reason = str(error)
     except KeyboardInterrupt:
-        reason = "Interrupted; nothing half-written was left."
+        reason = f"Interrupted. {aftermath}"
     except BrokenPipeError:  # of `| head`: nobody reads on, and Python must not complain when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        reason = f"{type(error).__name__}: {error}. Nothing half-written was left."
+        reason = f"{type(error).__name__}: {error}. {aftermath}"
     except MemoryError:
         reason = "There is not enough memory. Close other programs, or use a smaller image."
     print("leanseg:", *reason.split("\n"), file=sys.stderr)
     return 1
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Exits with 2 on wrong usage."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.verb == "segment" and parsed.uncertainty_kind is not None and parsed.uncertainty is None:
+        parser.error("--uncertainty-kind needs --uncertainty U.nrrd, the file to write; give both or neither")
+    return parsed
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """Every verb and option (design: docs in README, "The command line")."""
+    """Every verb and option; README, "Use from the command line", shows them at work."""
     parser = argparse.ArgumentParser(
         prog="leanseg", description="Fast tumor segmentation without a GPU. Research only; not for clinical use."
     )
@@ -60,9 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
     segment.add_argument("--uncertainty", metavar="U.nrrd", type=Path, help="also write the uncertainty, 0 to 1")
     segment.add_argument(
         "--uncertainty-kind",
-        choices=("entropy", "flip_variance"),
-        default="entropy",
-        help="predictive entropy, or disagreement with the mirrored image (twice the time)",
+        choices=UNCERTAINTY_KINDS,
+        help="of --uncertainty: predictive entropy (default), or disagreement with the mirrored image, "
+        "which takes twice the time and makes the mask that of the mean of the two passes",
     )
     segment.add_argument("--threshold", type=_fraction, metavar="P", help="a probability; default: the card's")
     segment.add_argument("--largest-component", action="store_true", help="keep only the largest lesion of each slice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from leanseg.processing.postprocess import PostprocessingConfig, restore
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.request import Device, Precision, Progress, no_progress
 from leanseg.runtime.graph import Graph
-from leanseg.segmentation import Segment, Segmentation
+from leanseg.segmentation import Segmentation
 from leanseg.volume import Volume
 from leanseg.weights.bundle import Bundle
 from leanseg.weights.card import ModelCard, parse_section
@@ -31,11 +30,15 @@ class Model:
     precision: str
     preprocessing: PreprocessingConfig
     postprocessing: PostprocessingConfig
-    segments: tuple[Segment, ...]
 
     @property
     def card(self) -> ModelCard:
         return self.bundle.card
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file that runs: the graph, or on CUDA the weights."""
+        return (self.card.weights if self.device == "cuda" else self.card.graphs[self.precision]).sha256
 
 
 def list_models() -> list[ModelCard]:
@@ -67,8 +70,7 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
         "cuda" if device == "cuda" else "cpu",
         chosen,
         parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing"),
-        PostprocessingConfig(**dataclasses.asdict(card.postprocessing)),
-        tuple(Segment(x.id, x.name, x.value, x.color_rgb, x.terminology) for x in card.labels),
+        parse_section(PostprocessingConfig, card.postprocessing, card.id, "card.postprocessing"),
     )
 
 
@@ -117,14 +119,13 @@ def segment(
     volume = image if isinstance(image, Volume) else read_image(image)
     model_input = preprocess(volume, model.preprocessing)
     prediction = model.engine.predict(model_input, progress, uncertainty)
-    return restore(prediction, model_input.trace, model.segments, postprocessing or model.postprocessing)
+    return restore(prediction, model_input.trace, model.card.labels, postprocessing or model.postprocessing)
 
 
 def measure(segmentation: Segmentation, segment_id: str) -> list[LesionMeasurement]:
-    """Area, axes and depth/width ratio of a segment in every slice where it is present."""
+    """Area, axes and depth/width ratio of every component of a segment, slice by slice, largest first in each."""
     mask = segmentation.mask(segment_id)
     _, dj, di = segmentation.geometry.spacing_kji_mm
     unit = "mm" if segmentation.geometry.is_calibrated else "px"
     spacing = (dj, di) if unit == "mm" else (1.0, 1.0)
-    measured = (measure_slice(one, spacing, k, unit) for k, one in enumerate(mask))
-    return [m for m in measured if m is not None]
+    return [m for k, one in enumerate(mask) for m in measure_slice(one, spacing, k, unit)]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanseg.errors import LeanSegError, MissingDependencyError, OutputError
+from leanseg.errors import LeanSegError, MissingDependencyError, OutputError, UnknownNameError
 from leanseg.request import Progress
 
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ def segment(arguments: argparse.Namespace) -> None:
     from leanseg.files.seg_nrrd import write_segmentation, write_volume
     from leanseg.report import Stopwatch, run_report, write_json
 
-    image_path = _single_input(arguments)
+    input_name, image_path = _single_input(arguments)
     _check_outputs(arguments, image_path)
     watch = Stopwatch()
     model = load_engine(arguments.model, arguments.device, arguments.precision)
+    if input_name and input_name not in model.card.inputs:
+        raise UnknownNameError(f"input of {model.card.id}", input_name, model.card.inputs)
     watch.loaded()
     volume = read_image(image_path)
     slices = volume.geometry.shape[0]
@@ -101,7 +103,7 @@ def segment(arguments: argparse.Namespace) -> None:
             volume,
             model,
             postprocessing=_changed(model.postprocessing, arguments),
-            uncertainty=arguments.uncertainty_kind,
+            uncertainty=arguments.uncertainty_kind or "entropy",
             progress=progress,
         )
     watch.image_done(slices)
@@ -141,22 +143,27 @@ def _changed(card: PostprocessingConfig, arguments: argparse.Namespace) -> Postp
     )
 
 
-def _single_input(arguments: argparse.Namespace) -> Path:
+def _single_input(arguments: argparse.Namespace) -> tuple[str, Path]:
+    """Name, empty where none is given, and file of the input."""
     if arguments.prompt is not None:
         raise LeanSegError(f"{arguments.model} takes no text; leave --prompt away.")
     if len(arguments.input) != 1:
         raise LeanSegError(f"{arguments.model} takes one image; got {len(arguments.input)}.")
     text: str = arguments.input[0]
     name, equals, file = text.partition("=")
-    return Path(file) if equals and name.isidentifier() and not Path(text).exists() else Path(text)
+    is_named = equals and name.isidentifier() and not Path(text).exists()
+    return (name, Path(file)) if is_named else ("", Path(text))
 
 
 def _summary(measurements: list[LesionMeasurement], output: Path) -> str:
     if not measurements:
         return f"No lesion found; the segment in {output} is empty."
     largest = max(measurements, key=lambda m: m.area)
-    unit, many = largest.unit, len(measurements)
-    found = "Lesion" if many == 1 else f"Lesion in {many} slices; largest in slice {largest.slice}"
+    unit, many, slices = largest.unit, len(measurements), len({m.slice for m in measurements})
+    if slices > 1:
+        found = f"Lesion in {slices} slices; largest in slice {largest.slice}"
+    else:
+        found = "Lesion" if many == 1 else f"{many} lesions; largest"
     return (
         f"{found}: area {largest.area:.1f} {unit}^2, axes {largest.long_axis:.1f} x {largest.short_axis:.1f} {unit}, "
         f"depth/width {largest.depth_width_ratio:.2f}. Written: {output}"
@@ -192,8 +199,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     load, per_slice = report["seconds"]["load"], report["seconds"]["per_slice"]
     print(f"{report['model']} {report['precision']}: {1000 * per_slice:.1f} ms a slice, load {load:.2f} s")
     if arguments.record:
-        command = f"leanseg evaluate {report['model']} --dataset {arguments.dataset} --split {arguments.split}"
-        command += f" --precision {report['precision']}"
+        command = f"leanseg evaluate {shlex.quote(arguments.model)} --dataset {arguments.dataset}"
+        command += f' --root "$LEANSEG_DATA/{arguments.dataset}" --split {arguments.split}'
+        command += f" --precision {report['precision']} --device {report['device']}"
         name = f"{arguments.dataset}:{arguments.split}:{report['precision']}"
         record(report, find_bundle(arguments.model).folder, name, command)
 
@@ -249,7 +257,8 @@ def _make_floor(verb: str) -> Iterator[None]:
         if error.name is None or error.name.partition(".")[0] == "leanseg":
             raise
         raise MissingDependencyError(
-            f"`leanseg {verb}` needs {error.name}, which is not installed. Run: pip install 'leanseg[train]'."
+            f"`leanseg {verb}` needs {error.name}, which is not installed. "
+            'In a checkout of LeanSeg, run: pip install -e ".[train]"'
         ) from error
 
 
@@ -276,5 +285,5 @@ def _print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # As plain text: markup would swallow the [train] of leanseg[train].
+    # As plain text: markup would swallow the [train] of an extra.
     Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)

@@ -14,24 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.api import Model, list_models, load_engine, measure, segment
+from leanseg.beside import written_beside
 from leanseg.errors import LeanSegError, OutputError
 from leanseg.files.seg_nrrd import write_segmentation, write_volume
-from leanseg.phantom import Phantom, ultrasound_phantom
-from leanseg.pictures import overlay_outline, uncertainty_colors, write_png
+from leanseg.phantom import ultrasound_phantom
+from leanseg.pictures import case_pictures, write_png
 from leanseg.processing.measure import LesionMeasurement
 from leanseg.report import Stopwatch, run_report, write_json
 from leanseg.request import Progress, step
 from leanseg.segmentation import Segmentation
+from leanseg.volume import Volume
 
 _CLIP_FRAMES = 12
 _REAL_PARTS = ("busi:test", "bus_bra:external_test163")
 
 
 @dataclass(frozen=True)
+class DemoCase:
+    """An image with its truth, simulated or of a patient."""
+
+    name: str
+    image: Volume
+    """(c, k, j, i)"""
+    truth: NDArray[np.bool_]
+    """(k, j, i)"""
+
+
+@dataclass(frozen=True)
 class _Result:
     """One case through one model."""
 
-    case: Phantom
+    case: DemoCase
     segmentation: Segmentation
     mask: NDArray[np.bool_]
     """(k, j, i) of the model's first label"""
@@ -79,17 +92,19 @@ def run_demo(folder: Path, progress: Progress) -> Path:
     step(progress, total, total, "done")
     write_json(reports, folder / "report.json")
     page = folder / "index.html"
-    page.write_text(_PAGE.format(sections="\n".join(sections)), encoding="utf-8")
+    with written_beside(page) as temporary:
+        temporary.write_text(_PAGE.format(sections="\n".join(sections)), encoding="utf-8")
     return page
 
 
-def _built_in_cases() -> list[Phantom]:
-    stills = [ultrasound_phantom(kind, seed=1) for kind in ("benign", "malignant", "normal")]
+def _built_in_cases() -> list[DemoCase]:
+    phantoms = [ultrasound_phantom(kind, seed=1) for kind in ("benign", "malignant", "normal")]
+    cases = [DemoCase(p.name, p.image, p.truth) for p in phantoms]
     clip = ultrasound_phantom("benign", seed=2, frames=_CLIP_FRAMES)
-    return [*stills, dataclasses.replace(clip, name=f"benign phantom, clip of {_CLIP_FRAMES} frames")]
+    return [*cases, DemoCase(f"{clip.name}, clip of {_CLIP_FRAMES} frames", clip.image, clip.truth)]
 
 
-def _real_cases() -> list[Phantom]:
+def _real_cases() -> list[DemoCase]:
     """The first test case of each class of each data set below LEANSEG_DATA; nothing where it is not set."""
     if "LEANSEG_DATA" not in os.environ:
         return []
@@ -104,11 +119,11 @@ def _real_cases() -> list[Phantom]:
         for lesion_class in LESION_CLASSES:
             for case in [c for c in cases if c.lesion_class == lesion_class][:1]:
                 image, mask = read_pair(case)
-                found.append(Phantom(f"{case.dataset} {case.id}", image, mask.array[0] > 0))
+                found.append(DemoCase(f"{case.dataset} {case.id}", image, mask.array[0] > 0))
     return found
 
 
-def _run(case: Phantom, model: Model, watch: Stopwatch, folder: Path) -> _Result:
+def _run(case: DemoCase, model: Model, watch: Stopwatch, folder: Path) -> _Result:
     watch.begin_image()
     started = time.perf_counter()
     segmentation = segment(case.image, model)
@@ -121,7 +136,7 @@ def _run(case: Phantom, model: Model, watch: Stopwatch, folder: Path) -> _Result
     return _Result(case, segmentation, segmentation.mask(label), measure(segmentation, label), seconds)
 
 
-def _stem(model: Model, case: Phantom) -> str:
+def _stem(model: Model, case: DemoCase) -> str:
     words = "".join(c if c.isalnum() else " " for c in case.name).split()
     return "_".join([model.card.id, *words])
 
@@ -141,12 +156,8 @@ def _row(model: Model, result: _Result, folder: Path) -> str:
     case, mask = result.case, result.mask
     k = int(np.argmax((mask | case.truth).sum(axis=(1, 2))))
     gray = _to_8_bit(case.image.array[0, k])
-    pictures = {
-        "image": np.repeat(gray[..., np.newaxis], 3, axis=2),
-        "mask": overlay_outline(gray, mask[k], (90, 230, 120)),
-        "uncertainty": uncertainty_colors(result.segmentation.uncertainty.array[0, k]),
-        "truth": overlay_outline(gray, case.truth[k], (255, 190, 60)),
-    }
+    uncertainty = result.segmentation.uncertainty.array[0, k].astype(np.float32)
+    pictures = case_pictures(gray, mask[k], uncertainty, case.truth[k])
     figures = []
     for title, picture in pictures.items():
         name = f"pictures/{_stem(model, case)}_{title}.png"
@@ -164,13 +175,18 @@ def _words(result: _Result, k: int) -> str:
     time_text = f"{1000 * result.seconds / frames:.0f} ms{' a frame' if frames > 1 else ''}."
     if result.dice is None:
         return f"No lesion there, none drawn. {time_text}"
-    lesion = next((_lesion_words(m) for m in result.measurements if m.slice == k), "Nothing drawn.")
-    return f"{lesion} Dice {100 * result.dice:.1f} %. {time_text}"
+    lesions = [m for m in result.measurements if m.slice == k]
+    return f"{_lesion_words(lesions)} Dice {100 * result.dice:.1f} %. {time_text}"
 
 
-def _lesion_words(m: LesionMeasurement) -> str:
+def _lesion_words(lesions: list[LesionMeasurement]) -> str:
+    """Of the lesions of one slice, largest first."""
+    if not lesions:
+        return "Nothing drawn."
+    m = lesions[0]
+    area = "Area" if len(lesions) == 1 else f"{len(lesions)} lesions; largest: area"
     return (
-        f"Area {m.area:.0f} {m.unit}², axes {m.long_axis:.1f} × {m.short_axis:.1f} {m.unit}, "
+        f"{area} {m.area:.0f} {m.unit}², axes {m.long_axis:.1f} × {m.short_axis:.1f} {m.unit}, "
         f"depth/width {m.depth_width_ratio:.2f}."
     )
 

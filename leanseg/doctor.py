@@ -29,7 +29,9 @@ def examine() -> list[list[str]]:
     rows += runtimes
     if importlib.util.find_spec("openvino_telemetry") is not None:
         rows.append(["openvino-telemetry", "installed", "pip uninstall openvino-telemetry: it reports usage"])
-    rows += [_package(name, "only to train: pip install 'leanseg[train]'") for name in _MAKE_FLOOR]
+    rows += [
+        _package(name, 'only to train: pip install -e ".[train]" in a checkout of LeanSeg') for name in _MAKE_FLOOR
+    ]
     rows += _models()
     rows.append(["LEANSEG_DATA", *_folder(os.environ.get("LEANSEG_DATA"), "only to train and evaluate")])
     return rows

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leanseg.beside import written_beside
 from leanseg.errors import OutputError
 
 Picture = NDArray[np.uint8]
 """(height, width, 3), RGB"""
+MASK_COLOR = (90, 230, 120)
+TRUTH_COLOR = (255, 190, 60)
 
 _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float64)
 
@@ -32,11 +35,29 @@ def uncertainty_colors(uncertainty: NDArray[np.floating]) -> Picture:
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
+def case_pictures(
+    gray: NDArray[np.uint8], mask: NDArray[np.bool_], uncertainty: NDArray[np.floating], truth: NDArray[np.bool_]
+) -> dict[str, Picture]:
+    """The pictures of one slice, by title in the order to show them; all four arrays are (j, i)."""
+    return {
+        "image": np.repeat(gray[..., np.newaxis], 3, axis=2),
+        "mask": overlay_outline(gray, mask, MASK_COLOR),
+        "uncertainty": uncertainty_colors(uncertainty),
+        "truth": overlay_outline(gray, truth, TRUTH_COLOR),
+    }
+
+
 def write_png(picture: Picture, path: Path) -> None:
-    """Raises OutputError where the file cannot be written."""
+    """Write a picture; the file is complete or absent.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     import SimpleITK as sitk  # here, so that importing leanseg stays fast
 
-    try:
-        sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(picture), isVector=True), str(path))
-    except RuntimeError as error:
-        raise OutputError(f"{path} cannot be written. Choose another folder.") from error
+    image = sitk.GetImageFromArray(np.ascontiguousarray(picture), isVector=True)
+    with written_beside(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary))
+        except RuntimeError as error:
+            raise OutputError(f"{path} cannot be written. Choose another folder.") from error

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 
 import leanseg
 from leanseg.api import Model
-from leanseg.errors import OutputError
+from leanseg.beside import written_beside
 
 
 class Stopwatch:
@@ -47,7 +45,7 @@ class Stopwatch:
         self.slices += slices
 
     def seconds(self) -> dict[str, float]:
-        """load, first (image, file to labelmap), per_slice (mean, everything counted), total (since creation)."""
+        """load, first (image), per_slice (mean over all images), total (since creation)."""
         return {
             "load": round(self.load, 4),
             "first": round(self.first, 4),
@@ -62,7 +60,7 @@ def run_report(
     """Keys are fixed; scripts depend on them (README, "The report"). `gmacs` is the mean of an image, all slices."""
     return {
         "model": model.card.id,
-        "checksum": model.bundle.checksum,
+        "checksum": model.checksum,
         "versions": {
             "leanseg": leanseg.__version__,
             "python": platform.python_version(),
@@ -90,20 +88,13 @@ def peak_rss_mb() -> float | None:
 
 
 def write_json(values: Any, path: Path) -> None:
-    """Write beside, then rename. NaN becomes null.
+    """Write a file that is complete or absent. NaN becomes null.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}. Choose another place.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    with written_beside(path) as temporary:
+        temporary.write_text(json.dumps(_finite(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,9 @@ from leanseg.errors import InferenceCancelled
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "int8"]
+UncertaintyKind = Literal["entropy", "flip_variance"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
+UNCERTAINTY_KINDS: tuple[UncertaintyKind, ...] = ("entropy", "flip_variance")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "int8")
 
 

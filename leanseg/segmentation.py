@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.errors import IncompatibleInputError
+from leanseg.errors import IncompatibleInputError, UnknownNameError
 from leanseg.volume import Volume, VolumeGeometry
 
 
@@ -25,6 +25,12 @@ class Segment:
     """In [0, 1]."""
     terminology: str = ""
     """Slicer's serialized entry: context~category~type~modifier~region context~region~modifier."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.value <= 255:
+            raise ValueError(f"a segment's value is 1 to 255; got {self.value}.")
+        if not all(0 <= part <= 1 for part in self.color_rgb):
+            raise ValueError(f"a color has parts from 0 to 1; got {self.color_rgb}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,8 @@ class Segmentation:
             )
 
     def mask(self, segment_id: str) -> NDArray[np.bool_]:
-        """(k, j, i) of one segment."""
-        value = {segment.id: segment.value for segment in self.segments}[segment_id]
-        return np.asarray(self.labelmap == value)
+        """(k, j, i) of one segment; raises UnknownNameError where there is none of this id."""
+        values = {segment.id: segment.value for segment in self.segments}
+        if segment_id not in values:
+            raise UnknownNameError("segment", segment_id, values)
+        return np.asarray(self.labelmap == values[segment_id])

@@ -26,7 +26,6 @@ from leanseg.files.images import read_image
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.volume import Volume, VolumeGeometry
 from leanseg.weights.bundle import Bundle
-from leanseg.weights.card import PostprocessingCard
 from Testing.engine.tiny import dark_is_lesion, dark_on_bright, dice, ellipse, write_tiny_bundle
 
 
@@ -100,7 +99,11 @@ def test_flip_variance_of_a_symmetric_image_is_0(model: Model) -> None:
 
 
 def test_the_postprocessing_of_a_call_replaces_the_cards(models_folder: Path) -> None:
-    write_tiny_bundle(models_folder / "strict", id="strict", postprocessing=PostprocessingCard(min_area_fraction=0.9))
+    write_tiny_bundle(
+        models_folder / "strict",
+        id="strict",
+        postprocessing=dataclasses.asdict(PostprocessingConfig(min_area_fraction=0.9)),
+    )
     image = dark_on_bright(ellipse((64, 64))[np.newaxis])
     assert not segment(image, "strict").labelmap.any()
     assert segment(image, "strict", postprocessing=PostprocessingConfig()).labelmap.any()
@@ -209,7 +212,16 @@ def edit_card(bundle: Bundle, **changes: Any) -> None:
     [
         ({"engine": "sliding_window"}, "needs the engine 'sliding_window', which is not here. Update LeanSeg"),
         ({"preprocessing": {"zoom": 2}}, "no key in card.preprocessing named 'zoom'"),
-        ({"preprocessing": {"size_ji": 64}}, "card.preprocessing.size_ji must be tuple; got 64"),
+        ({"preprocessing": {"size_ji": [64, 64]}}, "card.preprocessing lacks percentiles"),
+        (
+            {"preprocessing": {"size_ji": 64, "percentiles": [1, 99]}},
+            r"card.preprocessing.size_ji must be tuple\[int, int\]; got 64",
+        ),
+        ({"postprocessing": {}}, "card.postprocessing lacks threshold"),
+        (
+            {"postprocessing": dataclasses.asdict(PostprocessingConfig()) | {"threshold": 7.0}},
+            "thresholds and fractions lie between 0 and 1",
+        ),
     ],
 )
 def test_a_card_that_this_leanseg_cannot_follow_is_refused_on_loading(
@@ -223,7 +235,7 @@ def test_a_card_that_this_leanseg_cannot_follow_is_refused_on_loading(
 def test_a_graph_of_another_size_than_the_card_says_is_told_when_it_runs(
     tiny_bundle: Bundle, models_folder: Path
 ) -> None:
-    edit_card(tiny_bundle, preprocessing={"size_ji": [32, 32]})
+    edit_card(tiny_bundle, preprocessing={"size_ji": [32, 32], "percentiles": [0.5, 99.5]})
     with pytest.raises(BundleError, match=r"does not take image \(1, 1, 32, 32\)"):
         segment(dark_on_bright(ellipse((64, 64))[np.newaxis]), "tiny")
 

@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from leanseg import demo
-from leanseg.demo import run_demo
+from leanseg.demo import DemoCase, run_demo
 from leanseg.errors import BundleError, InferenceCancelled, LeanSegError, OutputError
-from leanseg.phantom import Phantom, ultrasound_phantom
-from leanseg.weights.card import LabelCard
+from leanseg.phantom import ultrasound_phantom
+from leanseg.segmentation import Segment
 from Testing.engine.tiny import dark_on_bright, ellipse, write_tiny_bundle
 
 SMALL = (64, 80)
@@ -51,13 +51,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def small_cases(monkeypatch: pytest.MonkeyPatch) -> list[Phantom]:
+def small_cases(monkeypatch: pytest.MonkeyPatch) -> list[DemoCase]:
     """Instead of the built-in cases, which take seconds: one to predict by hand, one clip, one without lesion."""
     image = dark_on_bright(ellipse(SMALL)[np.newaxis])
+    clip = ultrasound_phantom("benign", frames=2, shape_ji=SMALL)
     cases = [
-        Phantom("dark & <round>", image, ellipse(SMALL)[np.newaxis]),
-        ultrasound_phantom("benign", frames=2, shape_ji=SMALL),
-        Phantom("nothing there", dark_on_bright(_one_dark_pixel()), np.zeros((1, *SMALL), bool)),
+        DemoCase("dark & <round>", image, ellipse(SMALL)[np.newaxis]),
+        DemoCase(clip.name, clip.image, clip.truth),
+        DemoCase("nothing there", dark_on_bright(_one_dark_pixel()), np.zeros((1, *SMALL), bool)),
     ]
     monkeypatch.setattr(demo, "_built_in_cases", lambda: cases)
     return cases
@@ -70,7 +71,7 @@ def _one_dark_pixel() -> np.ndarray:
 
 
 def test_the_page_shows_every_case_with_pictures_and_files(
-    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path
 ) -> None:
     steps: list[tuple[int, int]] = []
     folder = tmp_path / "new" / "demo"
@@ -91,7 +92,7 @@ def test_the_page_shows_every_case_with_pictures_and_files(
 
 
 def test_the_report_of_the_demo_has_what_the_page_says(
-    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path
 ) -> None:
     page = run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8")
     (report,) = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
@@ -104,7 +105,7 @@ def test_the_report_of_the_demo_has_what_the_page_says(
     assert (empty["dice"], empty["measurements"]) == (None, [])
 
 
-def test_the_mask_on_the_page_is_the_ellipse(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+def test_the_mask_on_the_page_is_the_ellipse(models_folder: Path, small_cases: list[DemoCase], tmp_path: Path) -> None:
     run_demo(tmp_path / "demo", quiet)
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "demo/pictures/tiny_dark_round_mask.png")))
     is_outline = (picture == (90, 230, 120)).all(axis=-1)
@@ -112,10 +113,41 @@ def test_the_mask_on_the_page_is_the_ellipse(models_folder: Path, small_cases: l
     assert is_outline.sum() > 50 and not (is_outline & (inside | ~around)).any()
 
 
-def test_every_model_has_its_section_whatever_its_folder_and_label_are_called(
-    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+def test_two_lesions_are_counted_and_the_largest_is_measured(
+    models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    label = LabelCard("mass", "Mass", 3, (1, 0, 0), "")
+    two = ellipse(SMALL, (0.2, 0.15), (0.5, 0.25)) | ellipse(SMALL, (0.12, 0.1), (0.5, 0.75))
+    monkeypatch.setattr(
+        demo, "_built_in_cases", lambda: [DemoCase("two", dark_on_bright(two[np.newaxis]), two[np.newaxis])]
+    )
+    page = run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8")
+    (report,) = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
+    largest, other = report["cases"][0]["measurements"]
+    assert (largest["component"], other["component"]) == (1, 2) and largest["area"] > other["area"]
+    assert f"2 lesions; largest: area {largest['area']:.0f} mm²" in page
+
+
+def test_an_interrupted_page_leaves_the_old_one(
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = run_demo(tmp_path / "demo", quiet)
+    before = page.read_bytes()
+
+    def interrupted(path: Path, text: str, encoding: str) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", interrupted)
+    monkeypatch.setattr(demo, "write_json", lambda values, path: None)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "demo", quiet)
+    assert page.read_bytes() == before and not list((tmp_path / "demo").glob(".*"))
+
+
+def test_every_model_has_its_section_whatever_its_folder_and_label_are_called(
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path
+) -> None:
+    label = Segment("mass", "Mass", 3, (1, 0, 0), "")
     write_tiny_bundle(models_folder / "other-folder", id="second", title="Second <best>", labels=(label,))
     page = Page(run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8"))
     assert "second: Second <best>" in page.words and "tiny: Dark is lesion" in page.words
@@ -155,7 +187,7 @@ def test_without_a_model_it_says_where_to_put_one(models_folder: Path, tmp_path:
 
 
 def test_a_folder_that_cannot_be_written_is_named(
-    models_folder: Path, small_cases: list[Phantom], tmp_path: Path
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
@@ -165,13 +197,13 @@ def test_a_folder_that_cannot_be_written_is_named(
     assert file.read_text() == "mine"
 
 
-def test_it_can_be_cancelled(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+def test_it_can_be_cancelled(models_folder: Path, small_cases: list[DemoCase], tmp_path: Path) -> None:
     with pytest.raises(InferenceCancelled):
         run_demo(tmp_path / "demo", lambda done, total, what: done < 1)
     assert not (tmp_path / "demo" / "index.html").exists()
 
 
-def test_a_damaged_model_is_named(models_folder: Path, small_cases: list[Phantom], tmp_path: Path) -> None:
+def test_a_damaged_model_is_named(models_folder: Path, small_cases: list[DemoCase], tmp_path: Path) -> None:
     (models_folder / "tiny" / "tiny_fp32.onnx").write_bytes(b"damaged")
     with pytest.raises(BundleError, match=r"tiny_fp32\.onnx is damaged"):
         run_demo(tmp_path / "demo", quiet)

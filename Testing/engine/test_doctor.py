@@ -38,7 +38,7 @@ def test_what_is_missing_comes_with_what_to_do(models_folder: Path, missing: set
     missing |= {"rich", "torch"}
     rows = found()
     assert rows["rich"] == ("missing", "pip install rich")
-    assert rows["torch"] == ("missing", "only to train: pip install 'leanseg[train]'")
+    assert rows["torch"] == ("missing", 'only to train: pip install -e ".[train]" in a checkout of LeanSeg')
 
 
 def test_one_runtime_is_enough(models_folder: Path, missing: set[str]) -> None:

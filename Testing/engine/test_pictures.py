@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from leanseg.errors import OutputError
-from leanseg.pictures import overlay_outline, uncertainty_colors, write_png
+from leanseg.pictures import case_pictures, overlay_outline, uncertainty_colors, write_png
 
 GREEN = (0, 255, 0)
 
@@ -55,10 +55,25 @@ def test_uncertainty_out_of_range_takes_the_colors_of_the_ends() -> None:
     )
 
 
+def test_the_pictures_of_a_case_are_image_mask_uncertainty_and_truth() -> None:
+    gray = np.full((6, 7), 100, np.uint8)
+    mask, truth = np.zeros((6, 7), bool), np.zeros((6, 7), bool)
+    mask[1, 2], truth[4, 5] = True, True
+    uncertainty = np.linspace(0, 1, 42, dtype=np.float32).reshape(6, 7)
+    pictures = case_pictures(gray, mask, uncertainty, truth)
+    assert list(pictures) == ["image", "mask", "uncertainty", "truth"]
+    assert (pictures["image"] == 100).all() and pictures["image"].shape == (6, 7, 3)
+    for title, marked in (("mask", mask), ("truth", truth)):
+        assert np.array_equal((pictures[title] != 100).any(axis=-1), marked)
+    assert (pictures["mask"][1, 2] != pictures["truth"][4, 5]).any(), "told apart by color"
+    np.testing.assert_array_equal(pictures["uncertainty"], uncertainty_colors(uncertainty))
+
+
 def test_a_png_keeps_every_pixel(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     write_png(picture, tmp_path / "picture.png")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "picture.png"))), picture)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 def test_a_png_that_cannot_be_written_is_named_and_nothing_else_is_said(

@@ -40,10 +40,10 @@ def test_nested_values_become_dataclasses() -> None:
         ({}, "outer lacks rate."),
         ([], "outer must be a section; got []."),
         ({"rate": True}, "outer.rate must be float; got True."),
-        ({"rate": 1, "inner": {"size": [2]}}, "outer.inner.size must be tuple; got [2]."),
+        ({"rate": 1, "inner": {"size": [2]}}, "outer.inner.size must be tuple[int, int]; got [2]."),
         ({"rate": 1, "inner": {"size": [2, "3"]}}, "outer.inner.size must be int; got '3'."),
         ({"rate": 1, "inner": {"size": [2, 0]}}, "outer.inner: sizes must be positive."),
-        ({"rate": 1, "free": 3}, "outer.free must be dict; got 3."),
+        ({"rate": 1, "free": 3}, "outer.free must be dict[str, Any]; got 3."),
     ],
 )
 def test_a_mistake_is_named_with_its_place(values: Any, message: str) -> None:

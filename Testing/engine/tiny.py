@@ -1,5 +1,6 @@
 """A model that can be predicted by hand, without torch: dark is lesion."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from leanseg.processing.postprocess import PostprocessingConfig
+from leanseg.segmentation import Segment
 from leanseg.volume import Volume, VolumeGeometry
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import GraphCard, LabelCard, ModelCard, PostprocessingCard
+from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
 SIZE_JI = (64, 64)
 LEVEL, GAIN = 0.35, 30.0
@@ -24,17 +27,23 @@ CARD = ModelCard(
     task="breast lesion segmentation",
     modality="US",
     inputs=("ultrasound",),
-    labels=(LabelCard("lesion", "Breast lesion", 1, (0.5, 0.9, 0.5), ""),),
+    labels=(Segment("lesion", "Breast lesion", 1, (0.5, 0.9, 0.5), ""),),
     engine="slicewise",
     network="attention_unet",
     config={"widths": [4, 8]},
-    preprocessing={"size_ji": list(SIZE_JI)},
-    postprocessing=PostprocessingCard(),
+    preprocessing={"size_ji": list(SIZE_JI), "percentiles": [0.5, 99.5]},
+    postprocessing=dataclasses.asdict(PostprocessingConfig()),
     graphs={},
-    weights=GraphCard("", "", 0),
+    weights=FileCard("", "", 0),
     parameters=2,
     gmacs=0.25,
     temperature=1.0,
+    training={},
+    metrics={},
+    license="Apache-2.0",
+    data_licenses=(),
+    intended_use="Tests.",
+    format=CARD_FORMAT,
 )
 
 

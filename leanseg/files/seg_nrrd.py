@@ -7,12 +7,12 @@ Slicer cuts a layer to the extent of its first segment, so each states the exten
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from leanseg.beside import written_beside
 from leanseg.errors import OutputError
 from leanseg.files import itk
 from leanseg.segmentation import Segment, Segmentation
@@ -32,7 +32,7 @@ def write_segmentation(segmentation: Segmentation, path: Path) -> None:
     path = Path(path)
     check_output(path, SEGMENTATION_SUFFIXES)
     image = itk.to_image(segmentation.labelmap[np.newaxis], segmentation.geometry)
-    _write(image, path, SEGMENTATION_SUFFIXES[0], _slicer_fields(segmentation))
+    _write(image, path, _slicer_fields(segmentation))
 
 
 def write_volume(volume: Volume, path: Path) -> None:
@@ -50,7 +50,7 @@ def write_volume(volume: Volume, path: Path) -> None:
     suffix = _suffix_of(path, VOLUME_SUFFIXES)
     if suffix.startswith(".nii") and _shear(volume.geometry) > _MAX_SHEAR:
         raise OutputError(f"NIfTI cannot hold the sheared axes of this image. Write {path.name} as .nrrd.")
-    _write(itk.to_image(array, volume.geometry), path, suffix, {})
+    _write(itk.to_image(array, volume.geometry), path, {})
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
@@ -120,19 +120,13 @@ def _shear(geometry: VolumeGeometry) -> float:
     return float(np.abs(axes.T @ axes - np.eye(3)).max())
 
 
-def _write(image: itk.Image, path: Path, suffix: str, fields: Mapping[str, str]) -> None:
-    """Write beside the path, then rename: readers never see a part, and an error leaves the old file as it was."""
+def _write(image: itk.Image, path: Path, fields: Mapping[str, str]) -> None:
     import SimpleITK as sitk
 
     for key, value in fields.items():
         image.SetMetaData(key, value)
-    temporary = path.with_name(f".leanseg-{uuid.uuid4().hex}{suffix}")
-    try:
-        with itk.silent_itk():
+    with written_beside(path) as temporary, itk.silent_itk():
+        try:
             sitk.WriteImage(image, str(temporary), True)
-        os.replace(temporary, path)
-    except (RuntimeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or "is the disk full, or the folder protected?"
-        raise OutputError(f"{path} could not be written ({reason}). Free space or choose another folder.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        except RuntimeError as error:
+            raise OutputError(f"{path} cannot be written. Free space or choose another folder.") from error

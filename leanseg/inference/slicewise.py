@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,17 +10,12 @@ from leanseg.inference.uncertainty import flip_variance, predictive_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
 from leanseg.request import Progress, no_progress, step
+from leanseg.request import UncertaintyKind as UncertaintyKind
 from leanseg.runtime.graph import Graph
-
-UncertaintyKind = Literal["entropy", "flip_variance"]
-UNCERTAINTY_KINDS: tuple[UncertaintyKind, ...] = ("entropy", "flip_variance")
 
 
 class SlicewiseEngine:
-    """Runs slice after slice, so that memory stays that of one slice and Cancel takes effect between two.
-
-    Batches buy nothing on a CPU: one slice already fills it (`benchmarks/ultrasound.py`).
-    """
+    """Runs slice after slice, so that memory stays that of one slice and Cancel takes effect between two."""
 
     def __init__(self, graph: Graph, gmacs_per_slice: float, labels: int = 1) -> None:
         self.graph = graph

@@ -6,9 +6,8 @@ Inferred: the paper's abstract says what the loss is for, not its formula (doi 1
     gamma = 1 + (1 - min(a / small_area, 1)), a = N_fg / (N_bg + N_fg)
     L_WB  = gamma * -mean[beta y log p + (1 - beta)(1 - y) log(1 - p)] + 1 - Dice
 
-An image without a lesion has nothing to balance: beta = 0.5, gamma = 1 and no Dice term. (With beta clipped at
-0.98 and a Dice of an empty target, normal images would teach next to nothing: the teachers then drew a lesion in
-every normal image.)
+An image without a lesion has nothing to balance: beta = 0.5, gamma = 1 and no Dice term. (With beta clipped at 0.98,
+its background would weigh 0.02, and normal images would teach next to nothing.)
 """
 
 from dataclasses import dataclass

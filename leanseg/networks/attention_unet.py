@@ -34,14 +34,13 @@ PAPER_TEACHER_WIDTHS = (112, 224, 448, 896, 1792)
 class AttentionUNetConfig:
     """Constructor values of `AttentionUNet`; the defaults are the paper's student."""
 
-    widths: Sequence[int] = STUDENT_WIDTHS
-    """Channels of each level, finest first; kept as a tuple."""
+    widths: tuple[int, ...] = STUDENT_WIDTHS
+    """Channels of each level, finest first."""
     in_channels: int = 1
     out_channels: int = 1
     """One logit: lesion against background."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))  # JSON and TOML give lists
         if len(self.widths) < 2 or min(self.widths) < 2:
             raise ValueError(f"widths needs at least two levels of at least two channels; got {self.widths}.")
 

@@ -24,6 +24,10 @@ class PostprocessingConfig:
     largest_component: bool = False
     """Keep only the largest component of each slice; of equal ones, the first along j, then i."""
 
+    def __post_init__(self) -> None:
+        if not (0 < self.threshold < 1 and 0 <= self.min_peak_probability <= 1 and 0 <= self.min_area_fraction < 1):
+            raise ValueError(f"thresholds and fractions lie between 0 and 1; got {self}.")
+
 
 def restore(
     prediction: Prediction, trace: GridTrace, segments: tuple[Segment, ...], config: PostprocessingConfig

@@ -41,11 +41,13 @@ def preprocess(volume: Volume, config: PreprocessingConfig) -> ModelInput:
     """Gray, rescaled, letterboxed to `size_ji`; slices (k) are kept as they are.
 
     Raises:
-        IncompatibleInputError: too small, too large, vivid color, NaN, or no contrast.
+        IncompatibleInputError: too small, too large, in color, NaN, or no contrast.
     """
     k, j, i = volume.geometry.shape
     if min(j, i) < MIN_SIDE:
-        raise IncompatibleInputError(f"The image is {i} x {j} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed.")
+        raise IncompatibleInputError(
+            f"The image is {i} x {j} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed. Choose a larger image."
+        )
     if volume.array.size > MAX_VALUES:
         raise IncompatibleInputError(
             f"The image has {volume.array.size / 1e6:.0f} million values; at most {MAX_VALUES / 1e6:.0f} million "

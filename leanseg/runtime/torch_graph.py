@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from leanseg.errors import LeanSegError, MissingDependencyError, UnknownNameError
+from leanseg.errors import LeanSegError, MissingDependencyError
 from leanseg.networks import build_network
 from leanseg.runtime.graph import Arrays, misfit, unreadable
 from leanseg.weights.bundle import Bundle
@@ -30,7 +30,7 @@ class TorchGraph:
         try:
             network = build_network(bundle.card.network, bundle.card.config)
             network.load_state_dict({key: value.float() for key, value in load(weights).items()})
-        except (SafetensorError, UnknownNameError, RuntimeError, TypeError, ValueError) as error:
+        except (SafetensorError, LeanSegError, RuntimeError) as error:
             raise unreadable("torch", error) from error
         self._network = network.eval().to(device)
         self._temperature = bundle.card.temperature

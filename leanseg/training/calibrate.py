@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leanseg.errors import LeanSegError
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.training.data.arrays import TrainingArrays
 from leanseg.training.data.case import Case, read_pair
+from leanseg.training.metrics import dice_of_masks
 
 EMPTY_NORMALS_WANTED = 0.85
+Float32 = NDArray[np.float32]
+Predictor = Callable[[Float32], Float32]
+"""(1, channel, height, width) image on the model grid -> (1, label, height, width) probabilities"""
 
 
 @dataclass(frozen=True)
-class ValidationCase:
+class PredictedCase:
     """Probabilities and truth of one image, on the image's own grid."""
 
-    probabilities: NDArray[np.float32]
+    probabilities: Float32
     """(1, j, i)"""
     truth: NDArray[np.bool_]
     """(1, j, i)"""
@@ -43,39 +48,57 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([network(part).float() for part in images.split(16)])
 
 
-def predict_cases(
-    network: nn.Module, cases: Iterable[Case], config: PreprocessingConfig, temperature: float
-) -> list[ValidationCase]:
-    """Run the network as the engine would: preprocess, predict, restore to the image's grid."""
+def probabilities_of(network: nn.Module, temperature: float) -> Predictor:
+    """The network as `predict_cases` wants it."""
+
+    def predict(image: Float32) -> Float32:
+        return np.asarray(torch.sigmoid(_logits(network, torch.from_numpy(image)) / temperature).numpy())
+
+    return predict
+
+
+def predict_cases(predict: Predictor, cases: Iterable[Case], config: PreprocessingConfig) -> list[PredictedCase]:
+    """Run a predictor as the engine would: preprocess, predict, restore to the image's grid."""
     results = []
     for case in cases:
         image, mask = read_pair(case)
         model_input = preprocess(image, config)
-        logits = _logits(network, torch.from_numpy(model_input.volume.array[:, 0])[np.newaxis])
-        volume = model_input.volume.with_array(torch.sigmoid(logits / temperature).numpy())
-        results.append(ValidationCase(model_input.trace.restore(volume).array[0], mask.array[0] > 0))
+        image_array = model_input.volume.array[:, 0].astype(np.float32, copy=False)
+        volume = model_input.volume.with_array(predict(image_array[np.newaxis]))
+        results.append(PredictedCase(model_input.trace.restore(volume).array[0], mask.array[0] > 0))
     return results
 
 
-def choose_postprocessing(cases: Sequence[ValidationCase]) -> tuple[PostprocessingConfig, dict[str, float]]:
+def figures_of(cases: Sequence[PredictedCase], config: PostprocessingConfig) -> dict[str, float]:
+    """Mean Dice over the images with a lesion, and the fraction of normal images left empty (absent if there are none).
+
+    Raises:
+        LeanSegError: no image has a lesion.
+    """
+    predicted = [torch.from_numpy(lesion_mask(case.probabilities, config)) for case in cases]
+    truths = [torch.from_numpy(case.truth) for case in cases]
+    dice = [float(dice_of_masks(p, t)) for p, t in zip(predicted, truths, strict=True)]
+    lesions = [d for d, t in zip(dice, truths, strict=True) if t.any()]
+    normals = [d for d, t in zip(dice, truths, strict=True) if not t.any()]
+    if not lesions:
+        raise LeanSegError("No image has a lesion, so nothing can be calibrated. Check the recipe's data.val.")
+    figures = {"dice": float(np.mean(lesions))}
+    return figures | ({"normal_empty": float(np.mean(normals))} if normals else {})
+
+
+def choose_postprocessing(cases: Sequence[PredictedCase]) -> PostprocessingConfig:
     """The setting with the best lesion Dice among those that leave enough normal images empty.
 
-    Enough is 85 %, or the most that any setting reaches. Returns the setting and its figures.
+    Enough is 85 %, or the most that any setting reaches; without normal images only Dice counts. Of equal settings
+    the first, which does least, is taken.
     """
-    scored = []
-    for threshold, peak, area, largest in itertools.product(
-        (0.4, 0.5, 0.6), (0.0, 0.7, 0.8, 0.9, 0.95), (0.0, 0.002, 0.005, 0.01), (False, True)
-    ):
-        config = PostprocessingConfig(threshold, peak, area, largest)
-        dice, empty = [], []
-        for case in cases:
-            mask = lesion_mask(case.probabilities, config)
-            if case.truth.any():
-                dice.append(2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum()))
-            else:
-                empty.append(not mask.any())
-        figures = {"dice": float(np.mean(dice)), "normal_empty": float(np.mean(empty)) if empty else 1.0}
-        scored.append((config, figures))
-    enough = min(EMPTY_NORMALS_WANTED, max(figures["normal_empty"] for _, figures in scored))
-    allowed = [item for item in scored if item[1]["normal_empty"] >= enough]
-    return max(allowed, key=lambda item: item[1]["dice"])
+    candidates = [
+        PostprocessingConfig(*values)
+        for values in itertools.product(
+            (0.5, 0.4, 0.6), (0.0, 0.7, 0.8, 0.9, 0.95), (0.0, 0.002, 0.005, 0.01), (False, True)
+        )
+    ]
+    scored = [(config, figures_of(cases, config)) for config in candidates]
+    enough = min(EMPTY_NORMALS_WANTED, max(figures.get("normal_empty", 1.0) for _, figures in scored))
+    allowed = [item for item in scored if item[1].get("normal_empty", 1.0) >= enough]
+    return max(allowed, key=lambda item: item[1]["dice"])[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.report import Stopwatch, run_report
 from leanseg.request import Device, Precision, Progress, no_progress, step
 from leanseg.training.data import DATASETS
-from leanseg.training.data.case import Case, read_pair
+from leanseg.training.data.case import read_pair
 from leanseg.training.metrics import CaseMetrics, case_metrics, expected_calibration_error, summarize
+from leanseg.volume import Volume
+from leanseg.weights.bundle import read_bundle, rewrite_card
 
 
 def evaluate(
@@ -47,16 +48,20 @@ def evaluate(
     watch = Stopwatch()
     model = load_engine(model_id, device, precision)
     watch.loaded()
-    rows, measured, probabilities, truths = [], [], [], []
+    rows, measured, probabilities, truths, unit = [], [], [], [], "px"
     for n, case in enumerate(chosen):
         step(progress, n, len(chosen), case.id)
-        row, metrics, p, truth = _evaluate_case(model, case, watch)
+        image, mask = read_pair(case)
+        unit = "mm" if image.geometry.is_calibrated else "px"  # a data set is of one kind
+        metrics, p, truth = _evaluate_case(model, image, mask, watch)
+        figures = {_with_unit(key, unit): value for key, value in dataclasses.asdict(metrics).items()}
+        row = {"id": case.id, "class": case.lesion_class, "split": case.split, **figures}
         rows.append(row)
         measured.append(metrics)
         probabilities.append(p.ravel())
         truths.append(truth.ravel())
     step(progress, len(chosen), len(chosen), "done")
-    mean = summarize(measured)
+    mean = {_with_unit(key, unit): value for key, value in summarize(measured).items()}
     mean["ece"] = {
         "mean": expected_calibration_error(np.concatenate(probabilities), np.concatenate(truths)),
         "n": len(chosen),
@@ -65,16 +70,19 @@ def evaluate(
 
 
 def _evaluate_case(
-    model: Model, case: Case, watch: Stopwatch
-) -> tuple[dict[str, Any], CaseMetrics, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    image, mask = read_pair(case)
+    model: Model, image: Volume, mask: Volume, watch: Stopwatch
+) -> tuple[CaseMetrics, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     truth = mask.array[0, 0] > 0
     watch.begin_image()
     segmentation = segment(image, model)
     watch.image_done(image.geometry.shape[0])
     metrics = case_metrics(segmentation.labelmap[0] > 0, truth, image.geometry.spacing_kji_mm[1:])
-    row = {"id": case.id, "class": case.lesion_class, "split": case.split, **dataclasses.asdict(metrics)}
-    return row, metrics, segmentation.probabilities.array[0, 0], truth
+    return metrics, segmentation.probabilities.array[0, 0], truth
+
+
+def _with_unit(key: str, unit: str) -> str:
+    """Distances carry their unit in the key: millimeters, or pixels where the images state no spacing."""
+    return f"{key}_{unit}" if key == "hd95" else key
 
 
 def record(report: dict[str, Any], folder: Path, name: str, command: str) -> None:
@@ -83,14 +91,13 @@ def record(report: dict[str, Any], folder: Path, name: str, command: str) -> Non
     Raises:
         LeanSegError: the report belongs to another model.
     """
-    path = folder / "card.json"
-    card = json.loads(path.read_text(encoding="utf-8"))
-    if card["id"] != report["model"]:
-        raise LeanSegError(f"The report is of {report['model']!r}, the card of {card['id']!r}; they must agree.")
+    bundle = read_bundle(folder)
+    if bundle.card.id != report["model"]:
+        raise LeanSegError(f"The report is of {report['model']!r}, the card of {bundle.card.id!r}; they must agree.")
     figures = {
         key: {"mean": round(value["mean"], 4), "n": value["n"]}
         for key, value in report["mean"].items()
         if value["n"] and np.isfinite(value["mean"])
     }
-    card["metrics"][name] = {"command": command, "precision": report["precision"], **figures}
-    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    measured = {"command": command, "precision": report["precision"], **figures}
+    rewrite_card(bundle, dataclasses.replace(bundle.card, metrics=bundle.card.metrics | {name: measured}))

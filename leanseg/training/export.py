@@ -1,4 +1,4 @@
-"""From a run folder to a bundle: the only writer of cards."""
+"""From a run folder to a bundle: the only writer of new cards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -18,10 +17,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.catalog import find_system
 from leanseg.errors import UnknownNameError
-from leanseg.runtime.graph import Graph
+from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.runtime.openvino_graph import OpenVINOGraph
-from leanseg.training.calibrate import ValidationCase, choose_postprocessing, fit_temperature, predict_cases
-from leanseg.training.data import select_cases
+from leanseg.segmentation import Segment
+from leanseg.training.calibrate import (
+    PredictedCase,
+    Predictor,
+    choose_postprocessing,
+    figures_of,
+    fit_temperature,
+    predict_cases,
+)
+from leanseg.training.data import LICENSES, select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.graphs import (
     CalibratedNetwork,
@@ -31,13 +38,12 @@ from leanseg.training.graphs import (
     store_weights_as_fp16,
 )
 from leanseg.training.metrics import expected_calibration_error
-from leanseg.training.recipe import Recipe
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import GraphCard, LabelCard, ModelCard, PostprocessingCard
+from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
 CALIBRATION_IMAGES = 64
-_LESION = LabelCard(
+_LESION = Segment(
     id="lesion",
     name="Breast lesion",
     value=1,
@@ -48,17 +54,13 @@ _LESION = LabelCard(
         "~Anatomic codes - DICOM master list~SCT^76752008^Breast~^^"
     ),
 )
-_DATA_LICENSES = {
-    "busi": "BUSI: Al-Dhabyani et al., Data in Brief 2020 (CC BY 4.0 article)",
-    "bus_bra": "BUS-BRA: Gomez-Flores et al., Medical Physics 2023 (own license, citation required)",
-}
 
 
-def export(run: Path, folder: Path, data: Path, model_id: str = "") -> Bundle:
-    """Export a run as a bundle; needs the data sets it was trained on, to calibrate.
+def export(run: Path, folder: Path, data: Path) -> Bundle:
+    """Export a run as the bundle `folder`, whose name is the model's id; needs the data it was trained on.
 
-    The temperature and the postprocessing are chosen on the validation split. INT8 ranges are read from
-    training images. The test split is not touched.
+    INT8 ranges are read from training images. Temperature and postprocessing are chosen on the validation split, the
+    latter with the INT8 graph, which is what is used by default. The test split is not touched.
 
     Raises:
         LeanSegError: no run, no data, or a folder that cannot be written.
@@ -66,26 +68,27 @@ def export(run: Path, folder: Path, data: Path, model_id: str = "") -> Bundle:
     recipe, network = load_run(run)
     if recipe.network != "attention_unet":
         raise UnknownNameError("exporter for network", recipe.network, ("attention_unet",))
-    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
-    network.load_state_dict(half)  # what is stored is what is measured
     train_arrays, val_arrays = (
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)
     )
+    channels, size = train_arrays.images.shape[1], recipe.preprocessing.size_ji
     temperature = fit_temperature(network, val_arrays)
-    val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
-    predicted = predict_cases(network, val_cases, recipe.preprocessing, temperature)
-    postprocessing, figures = choose_postprocessing(predicted)
-
-    size = recipe.preprocessing.size_ji
     folded = CalibratedNetwork(fold_batch_norm(copy.deepcopy(network)), temperature).eval()
-    fp32 = export_onnx(folded, train_arrays.images.shape[1], size)
+    fp32 = export_onnx(folded, channels, size)
     chosen = torch.randperm(len(train_arrays), generator=torch.Generator().manual_seed(recipe.seed))
     int8 = quantize_int8(fp32, train_arrays.images[chosen[:CALIBRATION_IMAGES]].numpy())
     graphs = {"fp32": store_weights_as_fp16(fp32).SerializeToString(), "int8": int8.SerializeToString()}
-    system = find_system(recipe.system)
+
+    val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
+    predicted = {
+        precision: predict_cases(_predictor(graph), val_cases, recipe.preprocessing)
+        for precision, graph in graphs.items()
+    }
+    postprocessing = choose_postprocessing(predicted["int8"])
+    system, stages = find_system(recipe.system), _stages(run)
     card = ModelCard(
-        id=model_id or folder.name,
+        id=folder.name,
         system=recipe.system,
         title=system.title,
         task="breast lesion segmentation",
@@ -96,16 +99,20 @@ def export(run: Path, folder: Path, data: Path, model_id: str = "") -> Bundle:
         network=recipe.network,
         config=recipe.config,
         preprocessing=dataclasses.asdict(recipe.preprocessing),
-        postprocessing=PostprocessingCard(**dataclasses.asdict(postprocessing)),
+        postprocessing=dataclasses.asdict(postprocessing),
         graphs={},
-        weights=GraphCard("", "", 0),
+        weights=FileCard("", "", 0),
         parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_gmacs(network, train_arrays.images.shape[1], size), 3),
+        gmacs=round(count_gmacs(network, channels, size), 3),
         temperature=temperature,
-        training=_training(recipe, run),
-        metrics={"validation": _validation(predicted, figures, graphs, val_arrays.images.numpy(), recipe)},
-        data_licenses=tuple(text for name, text in _DATA_LICENSES.items() if any(name in p for p in recipe.data.train)),
+        training={"versions": _versions(), "stages": stages},
+        metrics={"validation": _validation(predicted, postprocessing, run)},
+        license="Apache-2.0",
+        data_licenses=_data_licenses(stages),
+        intended_use="Research only; not for clinical use.",
+        format=CARD_FORMAT,
     )
+    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     return write_bundle(card, graphs, safetensors.torch.save(half), folder)
 
 
@@ -116,43 +123,50 @@ def count_gmacs(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) 
     return float(counter.get_total_flops()) / 2e9
 
 
-def _training(recipe: Recipe, run: Path) -> dict[str, Any]:
-    """Recipe, versions and a summary of the log."""
+def _predictor(onnx: bytes) -> Predictor:
+    graph = OpenVINOGraph(onnx)
+    return lambda image: graph({"image": image})["probabilities"]
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "onnx", "onnxruntime", "openvino", "numpy", "SimpleITK")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _stages(run: Path) -> list[dict[str, Any]]:
+    """Recipe and log summary of a run and, before it, of every run that it started from or learned from."""
+    recipe = load_run(run)[0]
+    teachers = recipe.distillation.teachers.values() if recipe.distillation else ()
+    stages: list[dict[str, Any]] = []
+    for earlier in (recipe.init, *teachers):
+        stages += [stage for stage in (_stages(Path(earlier)) if earlier else []) if stage not in stages]
     with (run / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    packages = {name: version(name) for name in ("torch", "onnx", "onnxruntime", "openvino", "numpy", "SimpleITK")}
-    return {
-        "recipe": recipe.to_json(),
-        "versions": {"python": platform.python_version(), **packages},
-        "log": {
-            "epochs": len(rows),
-            "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
-            "last_loss": round(float(rows[-1]["loss"]), 4),
-            "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
-        },
+    log = {
+        "epochs": len(rows),
+        "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
+        "last_loss": round(float(rows[-1]["loss"]), 4),
+        "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
     }
+    return [*stages, {"recipe": recipe.to_json(), "log": log}]
+
+
+def _data_licenses(stages: list[dict[str, Any]]) -> tuple[str, ...]:
+    sets = {part.partition(":")[0] for stage in stages for part in stage["recipe"]["data"]["train"]}
+    return tuple(LICENSES[name] for name in sorted(sets))
 
 
 def _validation(
-    predicted: list[ValidationCase],
-    figures: dict[str, float],
-    graphs: dict[str, bytes],
-    images: np.ndarray[Any, np.dtype[np.float32]],
-    recipe: Recipe,
+    predicted: dict[str, list[PredictedCase]], postprocessing: PostprocessingConfig, run: Path
 ) -> dict[str, Any]:
-    """Figures of the validation split; how far INT8 moves the probabilities there."""
-    p = np.concatenate([case.probabilities.ravel() for case in predicted])
-    truth = np.concatenate([case.truth.ravel() for case in predicted])
-    runs: list[Graph] = [OpenVINOGraph(graphs["fp32"]), OpenVINOGraph(graphs["int8"])]
-    differences = []
-    for image in images:
-        fp32, int8 = (run({"image": image[np.newaxis]})["probabilities"] for run in runs)
-        differences.append(float(np.abs(fp32 - int8).mean()))
-    return {
-        "command": "leanseg export RUN -o BUNDLE",
-        "parts": list(recipe.data.val),
-        "n": len(predicted),
-        **{key: round(value, 4) for key, value in figures.items()},
-        "ece": round(expected_calibration_error(p, truth), 4),
-        "int8_mean_abs_difference": round(float(np.mean(differences)), 5),
-    }
+    """Figures of both graphs on the validation split, with the postprocessing that was chosen there."""
+    result: dict[str, Any] = {"command": f"leanseg export {run} -o BUNDLE", "n": len(predicted["int8"])}
+    for precision, cases in predicted.items():
+        p, truth = (
+            torch.cat([torch.from_numpy(a).flatten() for a in arrays])
+            for arrays in ([case.probabilities for case in cases], [case.truth for case in cases])
+        )
+        figures = figures_of(cases, postprocessing) | {"ece": expected_calibration_error(p.numpy(), truth.numpy())}
+        result[precision] = {key: round(value, 4) for key, value in figures.items()}
+    result["int8_minus_fp32_dice"] = round(result["int8"]["dice"] - result["fp32"]["dice"], 4)
+    return result

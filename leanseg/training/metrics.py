@@ -24,7 +24,7 @@ def dice_of_masks(predicted: Bool[Tensor, "batch ..."], truth: Bool[Tensor, "bat
 
 
 _PIXELS_AT_ONCE = 1 << 22  # a data set at full resolution has 10^8
-_AVERAGED = ("dice", "iou", "recall", "precision", "accuracy", "hd95_mm")
+_AVERAGED = ("dice", "iou", "recall", "precision", "accuracy", "hd95")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CaseMetrics:
     """0 where nothing of a lesion was found, so that a missed lesion counts; nan where both masks are empty."""
     accuracy: float
     """Fraction of pixels."""
-    hd95_mm: float
+    hd95: float
     """nan where either mask is empty; in pixels if the spacing was given as (1, 1)."""
     has_lesion: bool
     is_empty: bool
@@ -61,7 +61,7 @@ def case_metrics(predicted: ArrayLike, truth: ArrayLike, spacing_ji_mm: tuple[fl
     Args:
         predicted: (height, width), true (not 0) where the model sees a lesion
         truth: (height, width), true (not 0) where there is one
-        spacing_ji_mm: height and width of a pixel; (1, 1) gives `hd95_mm` in pixels
+        spacing_ji_mm: height and width of a pixel; `hd95` is in its unit
 
     Raises:
         ValueError: the masks are not two-dimensional or differ in shape.
@@ -79,7 +79,7 @@ def case_metrics(predicted: ArrayLike, truth: ArrayLike, spacing_ji_mm: tuple[fl
         recall=_ratio(both, lesion, otherwise=math.nan),
         precision=_ratio(both, found, otherwise=0.0 if lesion else math.nan),
         accuracy=(both + neither) / a.size,
-        hd95_mm=hausdorff_distance_95(a, b, spacing_ji_mm),
+        hd95=hausdorff_distance_95(a, b, spacing_ji_mm),
         has_lesion=lesion > 0,
         is_empty=found == 0,
     )
@@ -136,12 +136,6 @@ def expected_calibration_error(probabilities: ArrayLike, truth: ArrayLike, bins:
         bin_of = np.minimum((part * bins).astype(np.int64), bins - 1)  # 1.0 belongs to the last bin
         gap += np.bincount(bin_of, weights=part - y[start : start + _PIXELS_AT_ONCE], minlength=bins)
     return float(np.abs(gap).sum() / p.size)
-
-
-def brier(probabilities: ArrayLike, truth: ArrayLike) -> float:
-    """Mean over pixels of (p - y)^2; arguments as for `expected_calibration_error`."""
-    p, y = _probabilities_and_truth(probabilities, truth)
-    return float(np.mean((p - y) ** 2, dtype=np.float64))
 
 
 def summarize(cases: Iterable[CaseMetrics]) -> dict[str, dict[str, float]]:

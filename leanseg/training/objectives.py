@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from leanseg.errors import UnknownNameError
 from leanseg.losses.overlap import DiceBCELoss
 from leanseg.losses.weight_balance import WeightBalanceLoss
+from leanseg.schema import parse
 from leanseg.training.recipe import LossConfig
 
 LOSSES: dict[str, type[Any]] = {"weight_balance": WeightBalanceLoss, "dice_bce": DiceBCELoss}
@@ -49,13 +50,13 @@ class Supervised:
 
 
 def build_loss(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """Raises UnknownNameError for a loss, or an option of it, that does not exist."""
+    """A loss of logits and target.
+
+    Raises:
+        UnknownNameError: the loss, or an option of it, does not exist.
+        LeanSegError: the value of an option does not fit.
+    """
     if config.name not in LOSSES:
         raise UnknownNameError("loss", config.name, LOSSES)
-    known = {option.name for option in fields(LOSSES[config.name])}
-    for option in config.options:
-        if option not in known:
-            raise UnknownNameError(f"option of {config.name}", option, known)
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in config.options.items()}
-    loss: Callable[[Tensor, Tensor], Tensor] = LOSSES[config.name](**options)
+    loss: Callable[[Tensor, Tensor], Tensor] = parse(LOSSES[config.name], config.options, f"options of {config.name}")
     return loss

@@ -13,6 +13,7 @@ from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.schema import parse
 from leanseg.training.augment import AugmentConfig
+from leanseg.training.data.case import LESION_CLASSES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,7 +46,11 @@ class OptimizerConfig:
     ema_decay: float = 0.995
     """Of the running mean of the weights, which is what is validated and exported; 0 switches it off."""
     bf16: bool = True
-    """bfloat16 autocast with channels-last memory; about 3x faster on recent CPUs."""
+    """bfloat16 autocast with channels-last memory: faster on CPUs that multiply bfloat16."""
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1 or self.learning_rate <= 0 or not 0 <= self.ema_decay < 1:
+            raise ValueError("epochs, batch_size and learning_rate must be positive, ema_decay from 0 to below 1.")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class DistillationConfig:
     geometry (fast on a CPU). `augmented`: the teachers see what the student sees."""
 
     def __post_init__(self) -> None:
+        for name in self.teachers:
+            if name not in LESION_CLASSES:
+                raise UnknownNameError("lesion class", name, LESION_CLASSES)
+        if not 0 <= self.true_class_weight <= 1 or self.temperature <= 0:
+            raise ValueError("true_class_weight lies between 0 and 1, the temperature is positive.")
         if self.teachers_see not in ("clean", "augmented"):
             raise UnknownNameError("teachers_see", self.teachers_see, ("clean", "augmented"))
 

@@ -27,13 +27,19 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     loss = build_loss(recipe.loss)
     objective: Objective = Supervised(loss)
     if recipe.distillation is not None:
-        teachers, size_ji = {}, recipe.preprocessing.size_ji
+        teachers, sizes = {}, set()
         for name, run in recipe.distillation.teachers.items():
             teacher_recipe, network = load_run(Path(run))
             if not isinstance(network, AttentionUNet):
                 raise LeanSegError(f"The teacher {run} is a {teacher_recipe.network}; an attention_unet is needed.")
-            teachers[name], size_ji = network, teacher_recipe.preprocessing.size_ji
-        objective = JointDistillation(teachers, loss, recipe.distillation, size_ji)
+            teachers[name] = network
+            sizes.add(teacher_recipe.preprocessing.size_ji)
+        if len(sizes) > 1:
+            raise LeanSegError(f"The teachers were trained on images of different size ({sizes}). Use one size.")
+        objective = JointDistillation(teachers, loss, recipe.distillation, sizes.pop() if sizes else (0, 0))
         if recipe.distillation.teachers_see == "clean":
             objective.look_at(train_arrays.images)
-    Trainer(recipe, train_arrays, val_arrays, objective, folder, report).fit(resume)
+    try:
+        Trainer(recipe, train_arrays, val_arrays, objective, folder, report).fit(resume)
+    except ValueError as error:  # an image size or config that the network refuses
+        raise LeanSegError(f"The recipe {recipe.id} cannot be trained: {error}") from error

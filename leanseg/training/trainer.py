@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
@@ -47,7 +47,10 @@ def new_network(recipe: Recipe) -> nn.Module:
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network, recipe.config)
     if recipe.init:
-        network.load_state_dict(load_run(Path(recipe.init))[1].state_dict())
+        start_recipe, start = load_run(Path(recipe.init))
+        if (start_recipe.network, start_recipe.config) != (recipe.network, recipe.config):
+            raise LeanSegError(f"{recipe.init} is of another network than {recipe.id}. Give both the same config.")
+        network.load_state_dict(start.state_dict())
     return network
 
 
@@ -55,14 +58,18 @@ def load_run(folder: Path) -> tuple[Recipe, nn.Module]:
     """Recipe and network (eval mode) of a finished or running training.
 
     Raises:
-        LeanSegError: the folder holds no run.
+        LeanSegError: the folder holds no run, or a damaged one.
     """
     if not (folder / _WEIGHTS).is_file():
         raise LeanSegError(f"{folder} holds no trained run ({_WEIGHTS}). Train it first: leanseg train RECIPE.")
-    recipe = _recipe_of(folder)
-    with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
-        network = build_network(recipe.network, recipe.config)
-    network.load_state_dict(load_file(folder / _WEIGHTS))
+    try:
+        recipe = _recipe_of(folder)
+        with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
+            network = build_network(recipe.network, recipe.config)
+        network.load_state_dict(load_file(folder / _WEIGHTS))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise LeanSegError(f"The run {folder} is damaged ({reason}). Train it again.") from error
     return recipe, network.eval()
 
 
@@ -101,11 +108,14 @@ class Trainer:
         Returns the running mean of the network, which is what is exported.
 
         Raises:
-            LeanSegError: nothing to resume, another recipe than before, or a loss that is not finite.
+            LeanSegError: a run is there already, nothing to resume, another recipe than before, or a loss that is
+                not finite.
         """
         if resume:
             self._load()
-        else:
+        elif self.epoch == 0:
+            if (self.folder / _WEIGHTS).exists():
+                raise LeanSegError(f"{self.folder} holds a run. Go on with --resume, or give another --out.")
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
         end = self.recipe.optimizer.epochs

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from leanseg.beside import written_beside
 from leanseg.errors import BundleError, OutputError
-from leanseg.weights.card import GraphCard, ModelCard
+from leanseg.weights.card import FileCard, ModelCard
 
 CARD_FILE = "card.json"
 
@@ -21,11 +22,6 @@ class Bundle:
 
     folder: Path
     card: ModelCard
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the card, which names the SHA-256 of everything else."""
-        return hashlib.sha256((self.folder / CARD_FILE).read_bytes()).hexdigest()
 
     def graph(self, precision: str) -> bytes:
         """The ONNX graph of a precision.
@@ -42,7 +38,7 @@ class Bundle:
         """The safetensors weights; raises like `graph`."""
         return self._read(self.card.weights)
 
-    def _read(self, entry: GraphCard) -> bytes:
+    def _read(self, entry: FileCard) -> bytes:
         try:
             data = (self.folder / entry.file).read_bytes()
         except OSError as error:
@@ -75,7 +71,8 @@ def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, f
     A bundle that is there is replaced, with the files that only its card names; other files are left alone.
 
     Raises:
-        OutputError: the folder cannot be written; what was there stays.
+        OutputError: the folder cannot be written; what was there stays. (Should the machine stop between two of the
+            final renames, the checksums refuse the mixture.)
     """
     files = {f"{card.id}_{precision}.onnx": data for precision, data in graphs.items()}
     entries = {precision: _entry(f"{card.id}_{precision}.onnx", data) for precision, data in graphs.items()}
@@ -98,6 +95,16 @@ def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, f
     return read_bundle(folder)
 
 
+def rewrite_card(bundle: Bundle, card: ModelCard) -> None:
+    """Replace the card of a bundle; its files stay.
+
+    Raises:
+        OutputError: the card cannot be written; the old one stays.
+    """
+    with written_beside(bundle.folder / CARD_FILE) as partial:
+        partial.write_text(card.to_json(), encoding="utf-8")
+
+
 def _files_of(folder: Path) -> set[str]:
     """Names of the files that the card in a folder vouches for; none where there is no card that can be read."""
     try:
@@ -107,5 +114,5 @@ def _files_of(folder: Path) -> set[str]:
     return {Path(entry.file).name for entry in (*card.graphs.values(), card.weights)}
 
 
-def _entry(file: str, data: bytes) -> GraphCard:
-    return GraphCard(file, hashlib.sha256(data).hexdigest(), len(data))
+def _entry(file: str, data: bytes) -> FileCard:
+    return FileCard(file, hashlib.sha256(data).hexdigest(), len(data))

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from leanseg.errors import BundleError, LeanSegError
 from leanseg.schema import parse
+from leanseg.segmentation import Segment
 
 CARD_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class LabelCard:
-    """One label that the model draws."""
-
-    id: str
-    name: str
-    value: int
-    color_rgb: tuple[float, float, float]
-    terminology: str
-
-
-@dataclass(frozen=True)
-class PostprocessingCard:
-    """How probabilities become labels; chosen on the validation split."""
-
-    threshold: float = 0.5
-    min_peak_probability: float = 0.0
-    """A component is dropped unless its most probable voxel reaches this."""
-    min_area_fraction: float = 0.0
-    """A component is dropped unless it covers this fraction of its slice."""
-    largest_component: bool = False
-
-
-@dataclass(frozen=True)
-class GraphCard:
-    """One exported graph. Input `image` (n, c, height, width), output `probabilities` (n, label, height, width)."""
+class FileCard:
+    """A file of the bundle."""
 
     file: str
     sha256: str
@@ -57,31 +35,38 @@ class ModelCard:
     modality: str
     inputs: tuple[str, ...]
     """Names of the images it takes, e.g. `ultrasound`."""
-    labels: tuple[LabelCard, ...]
+    labels: tuple[Segment, ...]
     engine: str
     network: str
     config: dict[str, Any]
     """Constructor values of the network."""
     preprocessing: dict[str, Any]
     """Values of `processing.preprocess.PreprocessingConfig`."""
-    postprocessing: PostprocessingCard
-    graphs: dict[str, GraphCard]
-    """By precision: fp32, int8."""
-    weights: GraphCard
+    postprocessing: dict[str, Any]
+    """Values of `processing.postprocess.PostprocessingConfig`, chosen on the validation split."""
+    graphs: dict[str, FileCard]
+    """By precision (fp32, int8): `image` (1, c, height, width) -> `probabilities` (1, label, height, width)."""
+    weights: FileCard
     """The safetensors file to train on."""
     parameters: int
     gmacs: float
     """Multiply-accumulates of one slice, in 10^9."""
     temperature: float
     """The logits are divided by this inside the graphs, which calibrates them on the validation split."""
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any]
     """Recipe, data, splits, seeds, versions, summary of the log."""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any]
     """Measured figures, each group with the command that printed it."""
-    license: str = "Apache-2.0"
-    data_licenses: tuple[str, ...] = ()
-    intended_use: str = "Research only; not for clinical use."
-    format: int = CARD_FORMAT
+    license: str
+    data_licenses: tuple[str, ...]
+    intended_use: str
+    format: int
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"the temperature must be positive; got {self.temperature}.")
+        if len({label.value for label in self.labels}) < len(self.labels):
+            raise ValueError(f"labels must differ in value; got {[label.value for label in self.labels]}.")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
@@ -91,7 +76,8 @@ class ModelCard:
         """`where` names the bundle in errors.
 
         Raises:
-            BundleError: not JSON, a newer format, a missing or unknown key, or a value of the wrong type.
+            BundleError: not JSON, a newer format, a missing key (there are no defaults) or an unknown one, or a value
+                that does not fit.
         """
         try:
             values = json.loads(text)
@@ -114,9 +100,9 @@ def parse_section(kind: Any, values: Any, model: str, where: str = "card") -> An
     """`values` of a model's card, or of its section `where`, as the dataclass `kind`.
 
     Raises:
-        BundleError: a missing or unknown key, or a value of the wrong type.
+        BundleError: a missing or unknown key (there are no defaults), or a value that does not fit.
     """
     try:
-        return parse(kind, values, where)
+        return parse(kind, values, where, complete=True)
     except LeanSegError as error:
         raise BundleError(f"The card of {model} cannot be used: {error} Restore the bundle.") from error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leanseg import demo, doctor
-from leanseg.phantom import Phantom
+from leanseg.demo import DemoCase
 from leanseg.weights.bundle import read_bundle
 from Testing.engine.commands.command_line import (
     ELLIPSE,
@@ -22,7 +22,7 @@ from Testing.engine.tiny import dark_on_bright
 def test_demo_writes_a_page(
     models_folder: Path, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Phantom("ellipse", dark_on_bright(ELLIPSE[np.newaxis]), ELLIPSE[np.newaxis])
+    case = DemoCase("ellipse", dark_on_bright(ELLIPSE[np.newaxis]), ELLIPSE[np.newaxis])
     monkeypatch.setattr(demo, "_built_in_cases", lambda: [case])
     assert leanseg_main("demo", "-o", tmp_path / "demo") == 0
     assert capfd.readouterr() == (f"Open {tmp_path / 'demo' / 'index.html'} in a browser.\n", "")
@@ -43,5 +43,5 @@ def test_doctor_prints_what_to_do_word_for_word(
     damage_graph(read_bundle(models_folder / "tiny"))
     assert leanseg_main("doctor") == 0
     words = " ".join(capfd.readouterr().out.split())
-    assert "torch missing only to train: pip install 'leanseg[train]'" in words, "[train] is no markup"
+    assert 'torch missing only to train: pip install -e ".[train]" in a checkout' in words, "[train] is no markup"
     assert "model tiny cannot be used" in words and "SHA-256 differs" in words

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ def test_evaluate_prints_means_and_writes_the_fixed_keys(data: Path, tmp_path: P
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert list(report) == REPORT_KEYS and err == ""
     assert [case["id"] for case in report["cases"]] == ["benign_4", "malignant_5"]
-    for key in ("dice", "iou", "hd95_mm", "recall", "precision"):
+    for key in ("dice", "iou", "hd95_px", "recall", "precision"):
         assert list(report["mean"][key]) == ["mean", "n"]
     dices = [case["dice"] for case in report["cases"]]
     assert min(dices) > 0.9 and report["mean"]["dice"] == {"mean": pytest.approx(np.mean(dices)), "n": 2}
@@ -65,8 +67,29 @@ def test_evaluate_takes_every_split(data: Path, tmp_path: Path) -> None:
 def test_evaluate_records_into_the_card(data: Path, tiny_bundle: Bundle) -> None:
     assert leanseg_main(*evaluate(data, "--record")) == 0
     recorded = read_bundle(tiny_bundle.folder).card.metrics["busi:test:fp32"]
-    assert recorded["command"] == "leanseg evaluate tiny --dataset busi --split test --precision fp32"
+    assert recorded["command"] == (
+        'leanseg evaluate tiny --dataset busi --root "$LEANSEG_DATA/busi" --split test --precision fp32 --device cpu'
+    )
     assert recorded["dice"]["n"] == 2 and recorded["dice"]["mean"] > 0.9
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+def test_the_recorded_command_runs_as_it_is_and_gives_the_same(
+    data: Path, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my models" / "tiny"
+    folder.parent.mkdir()
+    tiny_bundle.folder.rename(folder)
+    arguments = ["--dataset", "busi", "--root", data / "busi", "--split", "val", "--record"]
+    assert leanseg_main("evaluate", folder, *arguments) == 0
+    recorded = read_bundle(folder).card.metrics["busi:val:fp32"]
+    monkeypatch.setenv("LEANSEG_DATA", str(data))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    # The script `leanseg` is not on the path of every test.
+    script = f'leanseg() {{ "{sys.executable}" -m leanseg "$@"; }}; {recorded["command"]}'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"^dice +{recorded['dice']['mean']:.4f} +2$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +173,8 @@ def test_without_torch_the_make_floor_says_what_to_install(models_folder: Path, 
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
     verb = arguments[0]
-    assert err == f"leanseg: `leanseg {verb}` needs torch, which is not installed. Run: pip install 'leanseg[train]'.\n"
+    told = f"leanseg: `leanseg {verb}` needs torch, which is not installed. In a checkout of LeanSeg, run: "
+    assert err == told + 'pip install -e ".[train]"\n'
 
 
 def test_without_torch_an_image_is_segmented(image: Path, tmp_path: Path) -> None:

@@ -125,6 +125,18 @@ def test_threshold_and_largest_component_change_the_mask(models_folder: Path, tm
     assert largest == (plain[0], 0)
 
 
+def test_two_lesions_are_counted_and_the_largest_is_measured(
+    models_folder: Path, tmp_path: Path, out: Path, all_outputs: list[object], capfd: Captured
+) -> None:
+    two = ellipse((64, 64), (0.2, 0.15), (0.5, 0.25)) | ellipse((64, 64), (0.12, 0.1), (0.5, 0.75))
+    source = written(np.where(two, 20, 200).astype(np.uint8), tmp_path / "two.png")
+    assert leanseg_main("segment", "tiny", source, *all_outputs) == 0
+    left = mask_of(out / "mask.seg.nrrd")[0, :, :32].sum()
+    assert capfd.readouterr().out.startswith(f"2 lesions; largest: area {left:.1f} px^2, axes ")
+    measured = json.loads((out / "r.json").read_text(encoding="utf-8"))["cases"][0]["measurements"]
+    assert [m["component"] for m in measured] == [1, 2] and measured[0]["area"] == left > measured[1]["area"] > 0
+
+
 def test_the_report_has_exactly_the_fixed_keys(
     image: Path, tiny_bundle: Bundle, out: Path, all_outputs: list[object]
 ) -> None:
@@ -133,12 +145,12 @@ def test_the_report_has_exactly_the_fixed_keys(
     assert list(report) == REPORT_KEYS
     assert list(report["seconds"]) == ["load", "first", "per_slice", "total"]
     assert 0 < report["seconds"]["first"] <= report["seconds"]["total"]
-    assert (report["model"], report["checksum"]) == ("tiny", tiny_bundle.checksum)
+    assert (report["model"], report["checksum"]) == ("tiny", tiny_bundle.card.graphs["fp32"].sha256)
     assert (report["device"], report["precision"], report["mean"]) == ("cpu", "fp32", {})
     (case,) = report["cases"]
     assert list(case) == ["id", "measurements"] and case["id"] == "image.png"
     (measured,) = case["measurements"]
-    assert list(measured) == ["slice", "unit", "area", "long_axis", "short_axis", "depth_width_ratio"]
+    assert list(measured) == ["slice", "component", "unit", "area", "long_axis", "short_axis", "depth_width_ratio"]
     assert measured["area"] == mask_of(out / "mask.seg.nrrd").sum()
 
 

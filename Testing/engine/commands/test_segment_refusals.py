@@ -101,7 +101,7 @@ BAD_INPUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "huge png": (lambda folder: huge_png(folder / "huge.png"), "400 million values"),
     "huge mha": (lambda folder: huge_mha(folder / "huge.mha"), "400 million values"),
     "huge nrrd": (lambda folder: huge_nrrd(folder / "huge.nrrd"), "400 million values"),
-    "photograph": (lambda folder: written(photograph(), folder / "photo.png", color=True), "vivid color"),
+    "photograph": (lambda folder: written(photograph(), folder / "photo.png", color=True), "or a photograph"),
     "Doppler": (lambda folder: written(doppler(), folder / "doppler.png", color=True), "so it is Doppler"),
     "Doppler dcm": (lambda folder: save(dicom(doppler(), "RGB"), folder / "doppler.dcm"), "so it is Doppler"),
     "complex numbers": (lambda folder: written(GRAY.astype(np.complex64), folder / "c.nii"), "real numbers are needed"),
@@ -146,7 +146,10 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Bundle], object], str]] = {
     "card that is not text": (lambda b: (b.folder / "card.json").write_bytes(b"\xff"), "is not a bundle"),
     "newer": (lambda b: edit_card(b, format=2), "card format 2; this LeanSeg reads up to 1. Update LeanSeg"),
     "another engine": (lambda b: edit_card(b, engine="question_answering"), "needs the engine 'question_answering'"),
-    "another size": (lambda b: edit_card(b, preprocessing={"size_ji": [32, 32]}), "does not take image"),
+    "another size": (
+        lambda b: edit_card(b, preprocessing={"size_ji": [32, 32], "percentiles": [0.5, 99.5]}),
+        "does not take image",
+    ),
     "renamed": (lambda b: (b.folder / "card.json").unlink(), "There is no model named 'tiny'"),
 }
 
@@ -208,6 +211,8 @@ def test_inputs_of_another_number_or_kind_are_refused(image: Path, tmp_path: Pat
     output = ["-o", tmp_path / "mask.seg.nrrd"]
     assert "takes one image; got 2" in one_line(capfd, "segment", "tiny", image, image, *output)
     assert "takes no text" in one_line(capfd, "segment", "tiny", image, *output, "--prompt", "left breast")
+    told = one_line(capfd, "segment", "tiny", f"flair={image}", *output)
+    assert told == "There is no input of tiny named 'flair'. Known: ultrasound."
     assert "Did you mean 'tiny'" in one_line(capfd, "segment", "tinny", image, *output)
     assert "no int8 graph" in one_line(capfd, "segment", "tiny", image, *output, "--precision", "int8")
     assert not (tmp_path / "mask.seg.nrrd").exists()
@@ -222,7 +227,7 @@ def test_a_message_stays_on_one_line_even_if_the_name_of_the_file_does_not(
 @pytest.mark.parametrize(
     ("interruption", "message"),
     [
-        (KeyboardInterrupt(), "Interrupted; nothing half-written was left."),
+        (KeyboardInterrupt(), r"Interrupted\. Nothing half-written was left\."),
         (MemoryError(), "There is not enough memory"),
         (OSError(5, "Input/output error", "disk"), "Input/output error"),
     ],
@@ -285,5 +290,5 @@ def test_control_c_is_one_line_and_changes_no_file(image: Path, out: Path, all_o
         assert process.stdout is not None and process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (1, "leanseg: Interrupted; nothing half-written was left.\n")
+    assert (process.returncode, err) == (1, "leanseg: Interrupted. Nothing half-written was left.\n")
     assert contents(out) == before

@@ -29,6 +29,10 @@ from Testing.engine.commands.command_line import (
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "1"], "between 0 and 1 is needed; got '1'"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "nan"], "between 0 and 1 is needed"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "half"], "is needed; got 'half'"),
+        (
+            ["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--uncertainty-kind", "flip_variance"],
+            "--uncertainty-kind needs --uncertainty U.nrrd",
+        ),
         (["evaluate", "tiny", "--dataset", "busi"], "required: --root"),
         (["export", "run"], "required: -o/--output"),
         (["models", "--yaml"], "unrecognized arguments: --yaml"),
@@ -47,6 +51,36 @@ def test_every_verb_explains_itself(verb: str, capfd: Captured) -> None:
         main([verb, "--help"])
     assert caught.value.code == 0 and f"usage: leanseg {verb}" in capfd.readouterr().out
     assert callable(getattr(commands, verb))
+
+
+def test_the_help_says_that_flip_variance_changes_the_mask(capfd: Captured) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    assert "makes the mask that of the mean of the two passes" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "aftermath"),
+    [
+        (["demo"], "Nothing half-written was left."),
+        (["evaluate", "tiny", "--dataset", "busi", "--root", "."], "Nothing half-written was left."),
+        (["train", "t2kd_student"], "What finished epochs left in the run folder goes on with --resume."),
+        (["export", "run", "-o", "bundle"], "Export again."),
+    ],
+)
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_interruption_says_what_is_left(
+    arguments: list[str], aftermath: str, problem: BaseException, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(parsed: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(commands, arguments[0], interrupted)
+    assert main(arguments) == 1
+    reason = (
+        "Interrupted. " if isinstance(problem, KeyboardInterrupt) else "OSError: [Errno 28] No space left on device. "
+    )
+    assert capfd.readouterr() == ("", f"leanseg: {reason}{aftermath}\n")
 
 
 def test_it_runs_as_a_module_and_knows_its_version() -> None:

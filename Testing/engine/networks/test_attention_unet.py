@@ -21,7 +21,7 @@ from Testing.engine.networks.contract import NetworkContract, count_parameters
 
 class TestAttentionUNet(NetworkContract):
     name = "attention_unet"
-    small = MappingProxyType({"widths": [4, 6, 8]})
+    small = MappingProxyType({"widths": (4, 6, 8)})
     input_shape = (1, 16, 24)
     refused_shape = (1, 16, 26)
     paper_parameters = 2.185e6

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from leanseg.training.calibrate import ValidationCase, choose_postprocessing, fit_temperature
+from leanseg.errors import LeanSegError
+from leanseg.processing.postprocess import PostprocessingConfig
+from leanseg.training.calibrate import PredictedCase, choose_postprocessing, figures_of, fit_temperature
 from leanseg.training.data.arrays import TrainingArrays
 
 
@@ -24,27 +26,34 @@ def test_the_temperature_undoes_overconfidence() -> None:
     assert fit_temperature(Overconfident(), arrays) == pytest.approx(3.0, rel=0.06)
 
 
-def blob(peak: float, has_lesion: bool) -> ValidationCase:
+def blob(peak: float, has_lesion: bool) -> PredictedCase:
     probabilities = np.full((1, 40, 40), 0.01, np.float32)
     probabilities[0, 10:20, 10:20] = peak
     truth = np.zeros((1, 40, 40), bool)
     truth[0, 10:20, 10:20] = has_lesion
-    return ValidationCase(probabilities, truth)
+    return PredictedCase(probabilities, truth)
 
 
 def test_weak_blobs_in_normal_images_are_dropped_by_their_peak() -> None:
     cases = [blob(0.99, True) for _ in range(5)] + [blob(0.72, False) for _ in range(5)]
-    config, figures = choose_postprocessing(cases)
-    assert config.min_peak_probability > 0.72 or config.threshold > 0.72
-    assert figures == {"dice": 1.0, "normal_empty": 1.0}
+    config = choose_postprocessing(cases)
+    assert config.min_peak_probability > 0.72
+    assert figures_of(cases, config) == {"dice": 1.0, "normal_empty": 1.0}
 
 
 def test_dice_decides_where_every_setting_leaves_normals_empty() -> None:
-    config, figures = choose_postprocessing([blob(0.45, True), blob(0.1, False)])
+    cases = [blob(0.45, True), blob(0.1, False)]
+    config = choose_postprocessing(cases)
     assert config.threshold == pytest.approx(0.4)
-    assert figures["dice"] == 1.0
+    assert figures_of(cases, config)["dice"] == 1.0
 
 
 def test_without_normal_images_only_dice_counts() -> None:
-    _, figures = choose_postprocessing([blob(0.9, True)])
-    assert figures["normal_empty"] == 1.0
+    cases = [blob(0.9, True)]
+    assert choose_postprocessing(cases) == PostprocessingConfig()
+    assert figures_of(cases, PostprocessingConfig()) == {"dice": 1.0}
+
+
+def test_without_a_lesion_nothing_can_be_chosen() -> None:
+    with pytest.raises(LeanSegError, match="No image has a lesion"):
+        choose_postprocessing([blob(0.9, False)])

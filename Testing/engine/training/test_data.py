@@ -14,7 +14,7 @@ from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.training.data import DATASETS, select_cases
 from leanseg.training.data import data_root as find_data_root
 from leanseg.training.data.arrays import load_arrays
-from leanseg.training.data.case import LESION_CLASSES, Case, check_groups, read_index, read_pair
+from leanseg.training.data.case import LESION_CLASSES, Case, check_groups, read_pair
 
 Rows = list[dict[str, str]]
 BUSI: Rows = [
@@ -90,10 +90,20 @@ def test_groups_within_one_split_pass(data: Path) -> None:
     check_groups(DATASETS["busi"](data / "busi"))
 
 
-@pytest.mark.parametrize("read", [read_index, *DATASETS.values()])
+@pytest.mark.parametrize("read", DATASETS.values())
 def test_a_folder_without_an_index_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(UnreadableFileError, match=r"has no index\.csv\. Give the folder of the data set"):
         read(tmp_path)
+
+
+def test_the_folder_of_another_data_set_is_refused(data: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="lacks the columns cls, dup_group, so it is not of busi"):
+        DATASETS["busi"](data / "bus_bra")
+
+
+def test_a_class_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'benign'"):
+        DATASETS["busi"](write_dataset(tmp_path / "busi", [BUSI[0] | {"cls": "bening"}]))
 
 
 def test_parts_select_data_set_split_and_class(data: Path) -> None:

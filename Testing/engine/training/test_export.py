@@ -11,6 +11,8 @@ from leanseg.api import load_engine, segment
 from leanseg.errors import LeanSegError
 from leanseg.phantom import ultrasound_phantom
 from leanseg.pictures import write_png
+from leanseg.processing.postprocess import PostprocessingConfig
+from leanseg.training.data import LICENSES
 from leanseg.training.evaluate import evaluate, record
 from leanseg.training.export import export
 from leanseg.training.recipe import Recipe, load_recipe
@@ -63,11 +65,34 @@ def bundle(run: tuple[Recipe, Path], data: Path, tmp_path_factory: pytest.TempPa
 
 def test_the_card_tells_recipe_versions_and_log(bundle: Bundle, run: tuple[Recipe, Path]) -> None:
     card = read_bundle(bundle.folder).card
-    assert Recipe.from_json(card.training["recipe"]) == run[0]
-    assert card.training["log"]["epochs"] == 12
+    (stage,) = card.training["stages"]
+    assert Recipe.from_json(stage["recipe"]) == run[0]
+    assert stage["log"]["epochs"] == 12
+    assert card.data_licenses == (LICENSES["busi"],)
     assert {"torch", "openvino", "onnxruntime", "python"} <= set(card.training["versions"])
-    assert card.metrics["validation"]["n"] == 6
-    assert 0 <= card.metrics["validation"]["ece"] <= 1
+    validation = card.metrics["validation"]
+    assert validation["n"] == 6 and validation["command"] == f"leanseg export {run[1]} -o BUNDLE"
+    assert 0 <= validation["int8"]["ece"] <= 1
+    difference = validation["int8"]["dice"] - validation["fp32"]["dice"]
+    assert validation["int8_minus_fp32_dice"] == pytest.approx(difference, abs=1e-3)
+
+
+def test_the_card_of_a_distilled_model_holds_every_stage(
+    run: tuple[Recipe, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (
+        "config.widths=[4,8,16]",
+        "preprocessing.size_ji=[64,64]",
+        "optimizer.epochs=1",
+        f"init={run[1]}",
+        f"distillation.teachers.benign={run[1]}",
+        f"distillation.teachers.malignant={run[1]}",
+    )
+    recipe = load_recipe("t2kd_student", settings)
+    train(recipe, data, tmp_path / "distilled", resume=False, report=lambda done, total, what: None)
+    monkeypatch.setattr("leanseg.training.export.choose_postprocessing", lambda cases: PostprocessingConfig())
+    card = export(tmp_path / "distilled", tmp_path / "bundle", data).card
+    assert [stage["recipe"]["id"] for stage in card.training["stages"]] == ["t2kd_student_alone", "t2kd_student"]
 
 
 def test_both_precisions_segment_a_phantom_alike(bundle: Bundle) -> None:

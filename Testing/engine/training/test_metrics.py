@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from leanseg.training.metrics import (
-    brier,
     case_metrics,
     dice_of_masks,
     expected_calibration_error,
@@ -48,7 +47,7 @@ def test_metrics_by_hand() -> None:
     assert metrics.background_iou == pytest.approx(10 / 14)
     assert metrics.recall == metrics.precision == pytest.approx(2 / 4)
     assert metrics.accuracy == pytest.approx(12 / 16)
-    assert metrics.hd95_mm == pytest.approx(1)
+    assert metrics.hd95 == pytest.approx(1)
     assert metrics.mean_class_iou == pytest.approx((2 / 6 + 10 / 14) / 2)
     assert metrics.has_lesion and not metrics.is_empty
 
@@ -88,7 +87,7 @@ def test_empty_masks_have_stated_values_and_no_distance(
     assert metrics.dice == metrics.iou == dice
     assert metrics.recall == pytest.approx(recall, nan_ok=True)
     assert metrics.precision == pytest.approx(precision, nan_ok=True)
-    assert math.isnan(metrics.hd95_mm)
+    assert math.isnan(metrics.hd95)
     assert (metrics.has_lesion, metrics.is_empty) == (truth.any(), not predicted.any())
 
 
@@ -163,12 +162,7 @@ def test_calibration_error_of_many_pixels_is_that_of_all_at_once(monkeypatch: py
     assert expected_calibration_error(p, y) == pytest.approx(at_once, rel=1e-12)
 
 
-def test_brier_score_by_hand() -> None:
-    assert brier([[0.2, 1.0]], [[0, 0]]) == pytest.approx((0.04 + 1) / 2)
-    assert brier([0.0, 1.0], [False, True]) == 0
-
-
-@pytest.mark.parametrize("score", [brier, expected_calibration_error])
+@pytest.mark.parametrize("score", [expected_calibration_error])
 @pytest.mark.parametrize(
     ("p", "y", "message"),
     [
@@ -195,7 +189,7 @@ def test_summary_averages_images_with_a_lesion_and_counts_empty_normals() -> Non
     summary = summarize(iter(cases))
     assert summary["dice"] == {"mean": pytest.approx((0.5 + 1 + 0) / 3), "n": 3}
     assert summary["recall"] == summary["precision"] == {"mean": pytest.approx(0.5), "n": 3}
-    assert summary["hd95_mm"] == {"mean": pytest.approx(0.5), "n": 2}  # the missed lesion has no distance
+    assert summary["hd95"] == {"mean": pytest.approx(0.5), "n": 2}  # the missed lesion has no distance
     assert summary["miou_images"] == summary["iou"] == {"mean": pytest.approx((1 / 3 + 1) / 3), "n": 3}
     backgrounds = (10 / 14 + 1 + 12 / 16) / 3
     assert summary["miou_classes"] == {"mean": pytest.approx((summary["iou"]["mean"] + backgrounds) / 2), "n": 3}

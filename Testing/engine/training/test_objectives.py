@@ -49,6 +49,6 @@ def test_a_loss_that_does_not_exist_suggests_the_nearest() -> None:
 
 def test_an_option_that_does_not_exist_suggests_the_nearest() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"option of weight_balance named 'smal_area'\. Did you mean 'small_area'"
+        UnknownNameError, match=r"no key in options of weight_balance named 'smal_area'\. Did you mean 'small_area'"
     ):
         build_loss(LossConfig("weight_balance", {"smal_area": 0.1}))

@@ -7,10 +7,10 @@ import pytest
 from leanseg.errors import BundleError
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.weights.bundle import Bundle, read_bundle
-from leanseg.weights.card import CARD_FORMAT, GraphCard, ModelCard, PostprocessingCard, parse_section
+from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard, parse_section
 from Testing.engine.tiny import CARD
 
-GRAPHS = {"fp32": GraphCard("tiny_fp32.onnx", "0" * 64, 12)}
+GRAPHS = {"fp32": FileCard("tiny_fp32.onnx", "0" * 64, 12)}
 
 
 def card_values() -> dict[str, Any]:
@@ -27,7 +27,7 @@ def test_a_card_survives_json() -> None:
     card = replace(
         CARD,
         graphs=GRAPHS,
-        postprocessing=PostprocessingCard(0.4, 0.6, 0.001, True),
+        postprocessing={"threshold": 0.4, "largest_component": True},
         training={"seeds": [1, 2], "hours": 2.5, "ärzte": None},
         metrics={"busi:test": {"dice": {"mean": 0.8, "n": 3}}},
         data_licenses=("one", "two"),
@@ -35,11 +35,38 @@ def test_a_card_survives_json() -> None:
     assert ModelCard.from_json(card.to_json(), "tiny") == card
 
 
-def test_what_may_be_missing_takes_its_default() -> None:
-    values = card_values()
-    for key in ("training", "metrics", "license", "data_licenses", "intended_use", "format"):
+def test_there_are_no_defaults() -> None:
+    for key in card_values():
+        values = card_values()
         del values[key]
-    assert read(values) == replace(CARD, graphs=GRAPHS)
+        with pytest.raises(BundleError, match=f"card lacks {key}"):
+            read(values)
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("temperature", -1.0, "the temperature must be positive"),
+        ("labels", {"value": 0}, "a segment's value is 1 to 255"),
+        ("labels", {"value": 300}, "a segment's value is 1 to 255"),
+        ("labels", {"color_rgb": [0, 0, 2]}, "a color has parts from 0 to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(key: str, change: Any, message: str) -> None:
+    values = card_values()
+    if isinstance(change, dict):
+        values[key][0] |= change
+    else:
+        values[key] = change
+    with pytest.raises(BundleError, match=message):
+        read(values)
+
+
+def test_two_labels_of_one_value_are_refused() -> None:
+    values = card_values()
+    values["labels"] *= 2
+    with pytest.raises(BundleError, match="labels must differ in value"):
+        read(values)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"id": "tiny"', "not json"])
@@ -92,7 +119,6 @@ def test_an_unknown_key_is_named() -> None:
         ("graphs", []),
         ("graphs", {"fp32": "tiny.onnx"}),
         ("config", []),
-        ("postprocessing", {"largest_component": 1}),
         ("postprocessing", None),
         ("format", "1"),
     ],
@@ -105,7 +131,7 @@ def test_a_value_of_the_wrong_type_is_named(key: str, value: Any) -> None:
 def test_a_color_needs_three_numbers() -> None:
     values = card_values()
     values["labels"][0]["color_rgb"] = [0.5, 0.5]
-    with pytest.raises(BundleError, match=r"color_rgb must be tuple; got \[0.5, 0.5\]"):
+    with pytest.raises(BundleError, match=r"color_rgb must be tuple\[float, float, float\]; got \[0.5, 0.5\]"):
         read(values)
 
 

@@ -15,6 +15,8 @@ DATASETS: dict[str, Callable[[Path], list[Case]]] = {
     "busi": busi.read_cases,
     "bus_bra": bus_bra.read_cases,
 }
+LICENSES = {"busi": busi.LICENSE, "bus_bra": bus_bra.LICENSE}
+"""What a card says of the data that a model was trained on."""
 
 
 def data_root(given: Path | None = None) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leanseg.errors import LeanSegError, UnreadableFileError
+from leanseg.errors import LeanSegError, UnknownNameError, UnreadableFileError
 from leanseg.files.images import read_image
 from leanseg.volume import Volume
 
@@ -31,19 +31,43 @@ class Case:
     """Near-duplicates and images of one patient share a group; no group may cross splits."""
 
 
-def read_index(root: Path) -> list[dict[str, str]]:
-    """Rows of `root/index.csv`.
+def read_cases(root: Path, dataset: str, class_column: str, group_column: str) -> list[Case]:
+    """Cases of a folder with `images/`, `masks/` and `index.csv`, sorted by file name.
+
+    The index has a row for each image: `file`, `split`, and two columns that differ from set to set. An empty group
+    is a group of its own.
 
     Raises:
-        UnreadableFileError: there is no such file.
+        UnreadableFileError: no index, or one without these columns.
+        LeanSegError: an unknown lesion class, or a group that crosses splits.
     """
     index = root / "index.csv"
     if not index.is_file():
-        raise UnreadableFileError(
-            f"{root} has no index.csv. Give the folder of the data set with --root, or set LEANSEG_DATA."
-        )
+        raise UnreadableFileError(f"{root} has no index.csv. Give the folder of the data set {dataset}.")
     with index.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    needed = {"file", "split", class_column, group_column}
+    if missing := needed - set(rows[0] if rows else ()):
+        raise UnreadableFileError(
+            f"{index} lacks the columns {', '.join(sorted(missing))}, so it is not of {dataset}. Give its folder."
+        )
+    cases = [
+        Case(
+            id=Path(row["file"]).stem,
+            dataset=dataset,
+            image=root / "images" / row["file"],
+            mask=root / "masks" / row["file"],
+            lesion_class=row[class_column],
+            split=row["split"],
+            group=row[group_column] or row["file"],
+        )
+        for row in rows
+    ]
+    for case in cases:
+        if case.lesion_class not in LESION_CLASSES:
+            raise UnknownNameError(f"lesion class ({index})", case.lesion_class, LESION_CLASSES)
+    check_groups(cases)
+    return sorted(cases, key=lambda case: case.id)
 
 
 def check_groups(cases: Sequence[Case]) -> None:
