@@ -8,10 +8,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leanseg import __version__
 from leanseg.errors import LeanSegError
 from leanseg.request import DEVICES, PRECISIONS, UNCERTAINTY_KINDS
+
+if TYPE_CHECKING:
+    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _AFTERMATH = {
     "train": "What finished epochs left in the run folder goes on with --resume.",
@@ -67,6 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
     systems = verbs.add_parser("systems", help="list every published system, and what works")
     systems.add_argument("--json", action="store_true", help="machine-readable")
 
+    _add_segment(verbs)
+    _add_make_floor(verbs)
+    demo = verbs.add_parser("demo", help="segment the built-in cases and write a page with pictures")
+    demo.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("demo-output"))
+    verbs.add_parser("doctor", help="say what is installed and what is missing")
+    return parser
+
+
+def _add_segment(verbs: _Verbs) -> None:
     segment = verbs.add_parser("segment", help="image -> .seg.nrrd")
     segment.add_argument("model", metavar="MODEL", help="model id (see `leanseg models`) or bundle folder")
     segment.add_argument("input", metavar="INPUT", nargs="+", help="image file; NAME=FILE for several sequences")
@@ -84,6 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_runtime(segment)
     segment.add_argument("--report", metavar="R.json", type=Path, help="also write figures of the run")
 
+
+def _add_make_floor(verbs: _Verbs) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a model on a data set with ground truth")
     evaluate.add_argument("model", metavar="MODEL")
     evaluate.add_argument("--dataset", required=True, metavar="NAME", help="busi, bus_bra")
@@ -104,11 +119,6 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN", type=Path)
     export.add_argument("-o", "--output", metavar="BUNDLE", type=Path, required=True)
     export.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
-
-    demo = verbs.add_parser("demo", help="segment the built-in cases and write a page with pictures")
-    demo.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("demo-output"))
-    verbs.add_parser("doctor", help="say what is installed and what is missing")
-    return parser
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:

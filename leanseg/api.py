@@ -7,11 +7,11 @@ from pathlib import Path
 
 from leanseg.errors import BundleError, LeanSegError, MissingDependencyError
 from leanseg.files.images import read_image
-from leanseg.inference.slicewise import SlicewiseEngine, UncertaintyKind
+from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.processing.measure import LesionMeasurement, measure_slice
 from leanseg.processing.postprocess import PostprocessingConfig, restore
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
-from leanseg.request import Device, Precision, Progress, no_progress
+from leanseg.request import Device, Precision, Progress, UncertaintyKind, no_progress
 from leanseg.runtime.graph import Graph
 from leanseg.segmentation import Segmentation
 from leanseg.volume import Volume

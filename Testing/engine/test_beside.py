@@ -30,15 +30,21 @@ def test_the_temporary_file_has_the_suffixes_and_is_hidden(tmp_path: Path, name:
     assert names(tmp_path) == [name]
 
 
+def write(path: Path, problem: BaseException | None = None) -> None:
+    with written_beside(path) as temporary:
+        temporary.write_text("new")
+        if problem is not None:
+            raise problem
+
+
 @pytest.mark.parametrize("problem", [KeyboardInterrupt(), MemoryError(), ValueError("no"), OutputError("mine")])
 def test_whatever_ends_the_block_early_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, problem: BaseException
 ) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(problem)) as caught, written_beside(path) as temporary:
-        temporary.write_text("half")
-        raise problem
+    with pytest.raises(type(problem)) as caught:
+        write(path, problem)
     assert caught.value is problem
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
@@ -48,13 +54,10 @@ def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path)
     (tmp_path / "file").touch()
     for path in (tmp_path / "folder", tmp_path / "missing" / "a.txt", tmp_path / "file" / "a.txt"):
         with pytest.raises(OutputError, match=r"cannot be written: .+\. Free space or choose another") as caught:
-            with written_beside(path) as temporary:
-                temporary.write_text("new")
+            write(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(OutputError, match=r"a\.txt cannot be written: No space left"):
-        with written_beside(tmp_path / "a.txt") as temporary:
-            temporary.write_text("half")
-            raise OSError(28, "No space left on device")
+        write(tmp_path / "a.txt", OSError(28, "No space left on device"))
     assert names(tmp_path) == ["file", "folder"]
 
 
