@@ -9,8 +9,7 @@ from leanseg.errors import BundleError
 from leanseg.inference.uncertainty import flip_variance, predictive_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
-from leanseg.request import Progress, no_progress, step
-from leanseg.request import UncertaintyKind as UncertaintyKind
+from leanseg.request import Progress, UncertaintyKind, no_progress, step
 from leanseg.runtime.graph import Graph
 
 

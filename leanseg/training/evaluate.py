@@ -13,7 +13,7 @@ from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.report import Stopwatch, run_report
 from leanseg.request import Device, Precision, Progress, no_progress, step
 from leanseg.training.data import DATASETS
-from leanseg.training.data.case import read_pair
+from leanseg.training.data.case import Case, read_pair
 from leanseg.training.metrics import CaseMetrics, case_metrics, expected_calibration_error, summarize
 from leanseg.volume import Volume
 from leanseg.weights.bundle import read_bundle, rewrite_card
@@ -37,14 +37,7 @@ def evaluate(
         UnknownNameError: no such data set, split or model.
         UnreadableFileError: `root` does not hold the data set.
     """
-    if dataset not in DATASETS:
-        raise UnknownNameError("data set", dataset, DATASETS)
-    cases = DATASETS[dataset](root)
-    splits = {case.split for case in cases}
-    if split != "all" and split not in splits:
-        raise UnknownNameError(f"split of {dataset}", split, {*splits, "all"})
-    chosen = [case for case in cases if split in ("all", case.split)]
-
+    chosen = _cases_of(dataset, root, split)
     watch = Stopwatch()
     model = load_engine(model_id, device, precision)
     watch.loaded()
@@ -67,6 +60,16 @@ def evaluate(
         "n": len(chosen),
     }
     return run_report(model, watch, rows, mean)
+
+
+def _cases_of(dataset: str, root: Path, split: str) -> list[Case]:
+    if dataset not in DATASETS:
+        raise UnknownNameError("data set", dataset, DATASETS)
+    cases = DATASETS[dataset](root)
+    splits = {case.split for case in cases}
+    if split != "all" and split not in splits:
+        raise UnknownNameError(f"split of {dataset}", split, {*splits, "all"})
+    return [case for case in cases if split in ("all", case.split)]
 
 
 def _evaluate_case(

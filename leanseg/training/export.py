@@ -72,18 +72,11 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)
     )
-    channels, size = train_arrays.images.shape[1], recipe.preprocessing.size_ji
     temperature = fit_temperature(network, val_arrays)
-    folded = CalibratedNetwork(fold_batch_norm(copy.deepcopy(network)), temperature).eval()
-    fp32 = export_onnx(folded, channels, size)
-    chosen = torch.randperm(len(train_arrays), generator=torch.Generator().manual_seed(recipe.seed))
-    int8 = quantize_int8(fp32, train_arrays.images[chosen[:CALIBRATION_IMAGES]].numpy())
-    graphs = {"fp32": store_weights_as_fp16(fp32).SerializeToString(), "int8": int8.SerializeToString()}
-
+    graphs = _graphs(network, temperature, train_arrays.images, recipe.seed)
     val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
     predicted = {
-        precision: predict_cases(_predictor(graph), val_cases, recipe.preprocessing)
-        for precision, graph in graphs.items()
+        name: predict_cases(_predictor(graph), val_cases, recipe.preprocessing) for name, graph in graphs.items()
     }
     postprocessing = choose_postprocessing(predicted["int8"])
     system, stages = find_system(recipe.system), _stages(run)
@@ -103,7 +96,7 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         graphs={},
         weights=FileCard("", "", 0),
         parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_gmacs(network, channels, size), 3),
+        gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.preprocessing.size_ji), 3),
         temperature=temperature,
         training={"versions": _versions(), "stages": stages},
         metrics={"validation": _validation(predicted, postprocessing, run)},
@@ -114,6 +107,15 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
     )
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     return write_bundle(card, graphs, safetensors.torch.save(half), folder)
+
+
+def _graphs(network: nn.Module, temperature: float, images: torch.Tensor, seed: int) -> dict[str, bytes]:
+    """Both graphs of a network; INT8 is calibrated on some of the training images (case, channel, height, width)."""
+    folded = CalibratedNetwork(fold_batch_norm(copy.deepcopy(network)), temperature).eval()
+    fp32 = export_onnx(folded, images.shape[1], (images.shape[2], images.shape[3]))
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_IMAGES]
+    int8 = quantize_int8(fp32, images[chosen].numpy())
+    return {"fp32": store_weights_as_fp16(fp32).SerializeToString(), "int8": int8.SerializeToString()}
 
 
 def count_gmacs(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) -> float:

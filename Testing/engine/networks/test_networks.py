@@ -26,7 +26,5 @@ def test_a_network_that_does_not_exist_suggests_the_nearest() -> None:
 
 
 def test_a_config_field_that_does_not_exist_suggests_the_nearest() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"no key in .*attention_unet named 'width'\. Did you mean 'widths'"
-    ):
+    with pytest.raises(UnknownNameError, match=r"no key in .*attention_unet named 'width'\. Did you mean 'widths'"):
         build_network("attention_unet", {"width": [2, 4]})
