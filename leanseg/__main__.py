@@ -130,7 +130,7 @@ def _fraction(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < 1:
             return float(text)
-    raise argparse.ArgumentTypeError(f"a probability between 0 and 1 is needed; got {text!r}")
+    raise argparse.ArgumentTypeError(f"a probability above 0 and below 1 is needed; got {text!r}")
 
 
 if __name__ == "__main__":

@@ -116,6 +116,12 @@ def segment(arguments: argparse.Namespace) -> None:
         write_json(run_report(model, watch, [case], passes=passes), arguments.report)
     write_segmentation(result, arguments.output)
     print(_summary(measurements, arguments.output))
+    if slices > 1:
+        print(
+            f"leanseg: note: {model.card.id} was trained on {model.card.inputs[0]} images and cannot tell whether "
+            f"{image_path.name} is one; it outlines something in other images too.",
+            file=sys.stderr,
+        )
 
 
 def _check_outputs(arguments: argparse.Namespace, image: Path) -> None:
@@ -129,9 +135,9 @@ def _check_outputs(arguments: argparse.Namespace, image: Path) -> None:
     }
     for path, suffixes in outputs.items():
         if path is not None:
-            check_output(path, suffixes)
             if path.resolve() == image.resolve():
                 raise OutputError(f"{path} is the input; it would be overwritten. Choose another name.")
+            check_output(path, suffixes)
 
 
 def _changed(card: PostprocessingConfig, arguments: argparse.Namespace) -> PostprocessingConfig:

@@ -175,6 +175,8 @@ def _words(result: _Result, k: int) -> str:
     time_text = f"{1000 * result.seconds / frames:.0f} ms{' a frame' if frames > 1 else ''}."
     if result.dice is None:
         return f"No lesion there, none drawn. {time_text}"
+    if not result.case.truth.any():
+        return f"No lesion there, but one was drawn. {time_text}"
     lesions = [m for m in result.measurements if m.slice == k]
     return f"{_lesion_words(lesions)} Dice {100 * result.dice:.1f} %. {time_text}"
 
@@ -212,7 +214,8 @@ figcaption {{ color: #9aa3ab; }}
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from
 image to mask, not how accurate a model is on patients; accuracy is measured by <code>leanseg evaluate</code>.
 The green outline is the model's, the orange one the truth. Uncertainty runs from black (sure) to yellow (unsure).
-The <code>.seg.nrrd</code> files open in 3D Slicer.</p>
+The <code>.seg.nrrd</code> files open in 3D Slicer. Real cases, where there are any, are the first test images of each
+class; px stands where a file states no pixel size.</p>
 {sections}
 </body></html>
 """

@@ -33,7 +33,11 @@ def examine() -> list[list[str]]:
         _package(name, 'only to train: pip install -e ".[train]" in a checkout of LeanSeg') for name in _MAKE_FLOOR
     ]
     rows += _models()
-    rows.append(["LEANSEG_DATA", *_folder(os.environ.get("LEANSEG_DATA"), "only to train and evaluate")])
+    for folder in (os.environ.get("LEANSEG_MODELS") or "").split(os.pathsep):
+        rows.append(["LEANSEG_MODELS", *_folder(folder or None, "only for models of your own", "of your models")])
+    rows.append(
+        ["LEANSEG_DATA", *_folder(os.environ.get("LEANSEG_DATA"), "only to train and evaluate", "of the data sets")]
+    )
     return rows
 
 
@@ -61,7 +65,8 @@ def _models() -> list[list[str]]:
     return rows
 
 
-def _folder(path: str | None, otherwise: str) -> tuple[str, str]:
+def _folder(path: str | None, otherwise: str, what: str) -> tuple[str, str]:
+    """State and advice of a folder that the environment names; `otherwise` where it names none."""
     if path is None:
         return "not set", otherwise
-    return (path, "") if Path(path).is_dir() else (f"{path} does not exist", "set it to the folder of the data sets")
+    return (path, "") if Path(path).is_dir() else (f"{path} does not exist", f"set it to the folder {what}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from leanseg.errors import BundleError, UnknownNameError
+from leanseg.catalog import SYSTEMS
+from leanseg.errors import BundleError, LeanSegError, UnknownNameError
 from leanseg.weights.bundle import CARD_FILE, Bundle, read_bundle
 
 SHIPPED_MODELS = Path(__file__).parents[2] / "Resources" / "Models"
@@ -43,6 +44,7 @@ def find_bundle(model: str) -> Bundle:
 
     Raises:
         UnknownNameError: there is none; the nearest id is suggested.
+        LeanSegError: it is the id of a system; its models are named.
         BundleError: it is there but its card is damaged or newer.
     """
     path = Path(model)
@@ -55,4 +57,7 @@ def find_bundle(model: str) -> Bundle:
     for bundle in bundles:
         if bundle.card.id == model:
             return bundle
+    for system in SYSTEMS:
+        if system.id == model and system.models:
+            raise LeanSegError(f"{model} is a published system, not a model. Its models: {', '.join(system.models)}.")
     raise UnknownNameError("model", model, (bundle.card.id for bundle in bundles))

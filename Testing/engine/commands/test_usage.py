@@ -26,8 +26,8 @@ from Testing.engine.commands.command_line import (
         (["segment", "tiny", "-o", "mask.seg.nrrd"], "required: INPUT"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--device", "gpu"], "invalid choice: 'gpu'"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--precision", "int4"], "invalid choice: 'int4'"),
-        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "1"], "between 0 and 1 is needed; got '1'"),
-        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "nan"], "between 0 and 1 is needed"),
+        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "1"], "above 0 and below 1 is needed; got '1'"),
+        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "nan"], "above 0 and below 1 is needed"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "half"], "is needed; got 'half'"),
         (
             ["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--uncertainty-kind", "flip_variance"],

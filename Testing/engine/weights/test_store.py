@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leanseg.errors import BundleError, UnknownNameError
+from leanseg.errors import BundleError, LeanSegError, UnknownNameError
 from leanseg.weights import store
 from leanseg.weights.store import find_bundle, list_bundles, search_path
 from Testing.engine.tiny import write_tiny_bundle
@@ -84,3 +84,8 @@ def test_without_any_model_the_list_of_known_ones_is_none(models_folder: Path) -
     assert list_bundles() == []
     with pytest.raises(UnknownNameError, match="Known: none"):
         find_bundle("tiny")
+
+
+def test_the_id_of_a_system_names_its_models(models_folder: Path) -> None:
+    with pytest.raises(LeanSegError, match=r"is a published system, not a model\. Its models: t2kd_busi"):
+        find_bundle("t2kd_attention_unet")
