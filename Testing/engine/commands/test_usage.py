@@ -26,7 +26,7 @@ from Testing.engine.commands.command_line import (
         (["segment", "tiny", "-o", "mask.seg.nrrd"], "required: INPUT"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--device", "gpu"], "invalid choice: 'gpu'"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--precision", "int4"], "invalid choice: 'int4'"),
-        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "1"], "above 0 and below 1 is needed; got '1'"),
+        (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "1"], "below 1 is needed; got '1'"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "nan"], "above 0 and below 1 is needed"),
         (["segment", "tiny", "a.png", "-o", "m.seg.nrrd", "--threshold", "half"], "is needed; got 'half'"),
         (
