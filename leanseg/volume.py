@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from leanseg.errors import IncompatibleInputError
 
 MAX_VALUES = 100_000_000
-"""Channels x voxels that are read or processed at once; as float32 with its copies about 1.6 GB."""
+"""Channels x voxels that are read or processed at once; a limit on memory (0.4 GB for each float32 copy)."""
 
 
 @dataclass(frozen=True, eq=False)

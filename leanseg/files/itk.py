@@ -1,6 +1,6 @@
 """Where SimpleITK is called: LPS becomes RAS, channels come first, and ITK stays silent.
 
-SimpleITK is imported inside the functions, so that `import leanseg` does not pay for it (0.1 s).
+SimpleITK is imported inside the functions, so that `import leanseg` does not pay for it.
 """
 
 from __future__ import annotations
