@@ -46,13 +46,22 @@ SYSTEMS: tuple[System, ...] = (
             "t2kd_student",
             "t2kd_student_alone",
             "t2kd_student_both_sets",
+            "t2kd_student_joint",
+            "t2kd_student_fine",
             "t2kd_busi",
         ),
         models=("t2kd_busi",),
         tests=("Testing/engine/training/test_t2kd.py", "Testing/engine/networks/test_attention_unet.py"),
         aliases=("T2KD", "T²KD", "LightBTSeg"),
     ),
-    System("med_danet", "Med-DANet", "arXiv:2206.06575", ("leanseg/networks/med_danet.py",), "DynamicBrainSeg"),
+    System(
+        "med_danet",
+        "Med-DANet",
+        "arXiv:2206.06575",
+        ("leanseg/networks/med_danet.py",),
+        "DynamicBrainSeg",
+        recipes=("med_danet_bank",),
+    ),
     System(
         "med_danet_v2", "Med-DANet V2", "arXiv:2310.18656", ("leanseg/networks/med_danet_v2.py",), "DynamicBrainSeg"
     ),

@@ -7,10 +7,18 @@ from torch import nn
 
 from leanseg.errors import UnknownNameError
 from leanseg.networks.attention_unet import AttentionUNet, AttentionUNetConfig
+from leanseg.networks.blocks.residual_unet import ResidualUNet, ResidualUNetConfig
+from leanseg.networks.med_danet import MedDANet, MedDANetConfig
+from leanseg.networks.med_danet_v2 import MedDANetV2, MedDANetV2Config
+from leanseg.networks.trans_bts import TransBTS, TransBTSConfig
 from leanseg.schema import parse
 
 NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "attention_unet": (AttentionUNet, AttentionUNetConfig),
+    "med_danet": (MedDANet, MedDANetConfig),
+    "med_danet_v2": (MedDANetV2, MedDANetV2Config),
+    "residual_unet": (ResidualUNet, ResidualUNetConfig),
+    "trans_bts": (TransBTS, TransBTSConfig),
 }
 
 

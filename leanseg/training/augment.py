@@ -37,6 +37,20 @@ class AugmentConfig:
     """An acoustic shadow: a darker column below a random depth."""
 
 
+@dataclass(frozen=True)
+class SequenceAugmentConfig:
+    """For MRI sequences as channels, z-scored, 0 outside the brain; takes the place of the ultrasound intensities."""
+
+    gain: float = 0.1
+    """Half-width of the factor around 1, drawn for each slice and sequence (BraTS pipeline of TransBTS)."""
+    offset: float = 0.1
+    """Half-width of the summand, in standard deviations, likewise."""
+    noise: float = 0.1
+    """Largest standard deviation of added noise."""
+    drop_probability: float = 0.25
+    """Of each sequence, that it is set to 0 as if the patient did not have it; one at least is kept."""
+
+
 def _uniform(shape: tuple[int, ...], generator: Generator, low: float = -1.0, high: float = 1.0) -> Tensor:
     return low + (high - low) * torch.rand(shape, generator=generator)
 
@@ -95,3 +109,19 @@ def random_intensity(
         use = torch.rand(column, generator=generator) < config.blur_probability
         images = torch.where(use, F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False), images)
     return images.clamp(0, 1)
+
+
+def random_sequences(
+    images: Float[Tensor, "batch sequence height width"], config: SequenceAugmentConfig, generator: Generator
+) -> Float[Tensor, "batch sequence height width"]:
+    """Other intensities inside the brain, and some sequences missing."""
+    batch, sequences = images.shape[:2]
+    each = (batch, sequences, 1, 1)
+    brain = (images != 0).any(dim=1, keepdim=True)
+    gain, offset = 1 + _uniform(each, generator) * config.gain, _uniform(each, generator) * config.offset
+    deviation = config.noise * torch.rand((batch, 1, 1, 1), generator=generator)
+    changed = images * gain + offset + deviation * torch.randn(images.shape, generator=generator)
+    draw = torch.rand(each, generator=generator)
+    present = (images != 0).flatten(2).any(dim=2)[..., None, None]  # one that is missing cannot be the one to keep
+    kept = (draw >= config.drop_probability) | (draw == torch.where(present, draw, -1.0).amax(dim=1, keepdim=True))
+    return changed * (brain & kept & present)

@@ -96,7 +96,7 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         graphs={},
         weights=FileCard("", "", 0),
         parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.preprocessing.size_ji), 3),
+        gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.size_ji), 3),
         temperature=temperature,
         training={"versions": _versions(), "stages": stages},
         metrics={"validation": _validation(predicted, postprocessing, run)},
@@ -140,14 +140,14 @@ def _stages(run: Path) -> list[dict[str, Any]]:
     recipe = load_run(run)[0]
     teachers = recipe.distillation.teachers.values() if recipe.distillation else ()
     stages: list[dict[str, Any]] = []
-    for earlier in (recipe.init, *teachers):
+    for earlier in (recipe.init, *recipe.average, *teachers):
         stages += [stage for stage in (_stages(Path(earlier)) if earlier else []) if stage not in stages]
     with (run / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     log = {
-        "epochs": len(rows),
+        "epochs": 0 if recipe.average else len(rows),
         "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
-        "last_loss": round(float(rows[-1]["loss"]), 4),
+        "last_loss": None if recipe.average else round(float(rows[-1]["loss"]), 4),
         "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
     }
     return [*stages, {"recipe": recipe.to_json(), "log": log}]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -21,6 +21,19 @@ def dice_of_masks(predicted: Bool[Tensor, "batch ..."], truth: Bool[Tensor, "bat
     total = predicted.sum(1) + truth.sum(1)
     dice = 2 * (predicted & truth).sum(1) / total.clamp(min=1)
     return torch.where(total > 0, dice, torch.ones_like(dice))
+
+
+def dice_of_cases(
+    predicted: Bool[Tensor, "image label height width"],
+    truth: Bool[Tensor, "image label height width"],
+    cases: Int[Tensor, " image"],
+) -> tuple[Float[Tensor, "case label"], Bool[Tensor, "case label"]]:
+    """Dice of each label over all images of a case (1 where both are empty), and whether the truth has the label."""
+    number = int(cases.max()) + 1
+    both, total, size = (torch.zeros(number, truth.shape[1]) for _ in range(3))
+    for sums, masks in ((both, predicted & truth), (total, predicted), (total, truth), (size, truth)):
+        sums.index_add_(0, cases, masks.flatten(2).sum(dim=2).float())
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0), size > 0
 
 
 _PIXELS_AT_ONCE = 1 << 22  # a data set at full resolution has 10^8

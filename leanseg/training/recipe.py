@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from leanseg.errors import LeanSegError, UnknownNameError
+from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.schema import parse
-from leanseg.training.augment import AugmentConfig
+from leanseg.training.augment import AugmentConfig, SequenceAugmentConfig
 from leanseg.training.data.case import LESION_CLASSES
 
 if sys.version_info >= (3, 11):
@@ -97,12 +98,24 @@ class Recipe:
     seed: int = 0
     init: str = ""
     """Run folder whose exported weights are the start; empty: random."""
+    average: tuple[str, ...] = ()
+    """Run folders of the same network. If there are any, nothing is trained: the mean of their weights is the result
+    (Wortsman et al., arXiv 2109.01903: before and after fine-tuning, in one network at no cost)."""
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+    brain: BrainPreprocessingConfig | None = None
+    """Of brains with several sequences; takes the place of `preprocessing`, and `sequences` that of the intensities in
+    `augment`."""
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    sequences: SequenceAugmentConfig = field(default_factory=SequenceAugmentConfig)
     distillation: DistillationConfig | None = None
+
+    @property
+    def size_ji(self) -> tuple[int, int]:
+        """Height and width that the network sees."""
+        return self.preprocessing.size_ji if self.brain is None else self.brain.size_ji
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -10,8 +10,9 @@ Stages, each a recipe:
   A1  t2kd_teacher_benign     A0 trained on with benign and normal images
       t2kd_teacher_malignant  A0 trained on with malignant and normal images
   B   t2kd_student            L = L_WB + 0.5 L_out + 0.1 L_att + 0.1 L_feat
-The shipped model is stage B once more, t2kd_busi: from a student that was trained alone on two data sets
-(t2kd_student_both_sets), with a plain loss in place of L_WB, and with normal images seen three times.
+The shipped model is stage B once more, t2kd_student_joint: from a student that was trained alone on two data sets
+(t2kd_student_both_sets), with a plain loss in place of L_WB, and with normal images seen three times. It is trained on
+without teachers at 192 x 192 (t2kd_student_fine), and the mean of the weights of the two is t2kd_busi.
 
 Departures
   * Normal images take part in every stage, so that the student learns to say nothing. They have no

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,10 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from leanseg.errors import LeanSegError
 from leanseg.networks import build_network
-from leanseg.training.augment import move, random_grid, random_intensity
+from leanseg.training.augment import move, random_grid, random_intensity, random_sequences
 from leanseg.training.data.arrays import TrainingArrays
-from leanseg.training.metrics import dice_of_masks
-from leanseg.training.objectives import Batch, Objective
+from leanseg.training.metrics import dice_of_cases
+from leanseg.training.objectives import Batch, Objective, PhasedObjective, decide
 from leanseg.training.recipe import Recipe
 
 Report = Callable[[int, int, str], object]
@@ -92,9 +92,10 @@ class Trainer:
         self.network = convert_conv2d_weight_memory_format(new_network(self.recipe), torch.channels_last)
         self.mean = copy.deepcopy(self.network).eval().requires_grad_(False)
         options = self.recipe.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
+        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters()), "lr_factor": 1.0, "starts_at": 0.0}]
+        if isinstance(self.objective, PhasedObjective):
+            groups = self.objective.parameter_groups(self.network)
+        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
         self.epoch = 0
         self.log: list[dict[str, float]] = []
 
@@ -114,10 +115,7 @@ class Trainer:
         if resume:
             self._load()
         elif self.epoch == 0:
-            if (self.folder / _WEIGHTS).exists():
-                raise LeanSegError(f"{self.folder} holds a run. Go on with --resume, or give another --out.")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
+            self._begin()
         end = self.recipe.optimizer.epochs
         if stop_after is not None:
             end = min(end, self.epoch + stop_after)
@@ -132,10 +130,44 @@ class Trainer:
                 break
         return self.mean
 
-    def _learning_rate(self, step: int) -> float:
+    def average(self, folders: Sequence[Path]) -> nn.Module:
+        """In place of `fit`: the mean of the weights of other runs, batch-norm statistics among them.
+
+        Raises:
+            LeanSegError: a run is there already, or one of `folders` is of another network.
+        """
+        self._begin()
+        states = []
+        for folder in folders:
+            recipe, network = load_run(folder)
+            if (recipe.network, recipe.config) != (self.recipe.network, self.recipe.config):
+                raise LeanSegError(f"{folder} is of another network than {self.recipe.id}. Give both the same config.")
+            states.append(network.state_dict())
+        mean = {
+            key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
+            for key, value in states[0].items()
+        }
+        self.mean.load_state_dict(mean)
+        self.network.load_state_dict(mean)
+        self.log.append({"epoch": 0.0, "loss": math.nan, **self.validate(), "seconds": 0.0})
+        self._save()
+        return self.mean
+
+    def _begin(self) -> None:
+        """Make the folder, with the recipe in it."""
+        if (self.folder / _WEIGHTS).exists():
+            raise LeanSegError(f"{self.folder} holds a run. Go on with --resume, or give another --out.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
+
+    def _learning_rate(self, step: int, starts_at: float = 0.0) -> float:
+        """Of a group whose warm-up begins at this fraction of all epochs; before that it rests."""
         options = self.recipe.optimizer
         warm = options.warmup_epochs * self.steps_per_epoch
-        total = options.epochs * self.steps_per_epoch
+        first = round(starts_at * options.epochs) * self.steps_per_epoch
+        step, total = step - first, options.epochs * self.steps_per_epoch - first
+        if step < 0:
+            return 0.0
         if step < warm:
             return options.learning_rate * (step + 1) / warm
         progress = (step - warm) / max(total - warm, 1)
@@ -147,27 +179,33 @@ class Trainer:
         size = self.recipe.optimizer.batch_size
         for n in range(self.steps_per_epoch):
             indices = order[n * size : (n + 1) * size]
-            images, targets = self.train.images[indices], self.train.targets[indices].float()
+            images, targets = self.train.images[indices].float(), self.train.targets[indices].float()
             height, width = images.shape[-2:]
             grid = random_grid(len(indices), height, width, self.recipe.augment, generator)
             yield Batch(
-                random_intensity(move(images, grid), self.recipe.augment, generator).contiguous(
-                    memory_format=torch.channels_last
-                ),
+                self._changed(move(images, grid), generator).contiguous(memory_format=torch.channels_last),
                 (move(targets, grid) >= 0.5).float(),
                 self.train.classes[indices],
                 indices,
                 grid,
             )
 
+    def _changed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images with other intensities."""
+        if self.recipe.brain is None:
+            return random_intensity(images, self.recipe.augment, generator)
+        return random_sequences(images, self.recipe.sequences, generator)
+
     def _train_epoch(self) -> dict[str, float]:
         options = self.recipe.optimizer
         self.network.train()
+        if isinstance(self.objective, PhasedObjective):
+            self.objective.begin_epoch(self.network, self.epoch, options.epochs)
         sums: dict[str, float] = {}
         for n, batch in enumerate(self._batches()):
             step = self.epoch * self.steps_per_epoch + n
             for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate(step)
+                group["lr"] = group["lr_factor"] * self._learning_rate(step, group["starts_at"])
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
                 loss, parts = self.objective(self.network, batch)
             if not torch.isfinite(loss):
@@ -190,17 +228,26 @@ class Trainer:
                 mean[key].copy_(value)
 
     def validate(self) -> dict[str, float]:
-        """Dice over images with a lesion, and the fraction of normal images left empty, at threshold 0.5."""
+        """Dice of each case with a lesion, all its slices together, and the fraction of images without lesion that
+        are left empty; of several labels the mean. Decided by the larger probability (0.5)."""
         masks: list[Tensor] = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.bf16):
             for images in torch.split(self.val.images, 32):
-                masks.append(self.mean(images.contiguous(memory_format=torch.channels_last)) > 0)
-        dice = dice_of_masks(torch.cat(masks), self.val.targets > 0)
-        has_lesion = (self.val.targets > 0).flatten(1).any(dim=1)
+                images = images.float().contiguous(memory_format=torch.channels_last)
+                masks.append(decide(self._logits(images)))
+        predicted, truth = torch.cat(masks), self.val.targets > 0
+        dice, has_lesion = dice_of_cases(predicted, truth, self.val.cases)
+        normal = ~truth.flatten(1).any(dim=1)
         return {
             "val_dice": float(dice[has_lesion].mean()) if has_lesion.any() else math.nan,
-            "val_empty": float(dice[~has_lesion].mean()) if (~has_lesion).any() else math.nan,
+            "val_empty": float((~predicted.flatten(1).any(dim=1))[normal].float().mean()) if normal.any() else math.nan,
         }
+
+    def _logits(self, images: Tensor) -> Tensor:
+        if isinstance(self.objective, PhasedObjective):
+            return self.objective.logits(self.mean, images)
+        logits: Tensor = self.mean(images)
+        return logits
 
     def _save(self) -> None:
         tensors: dict[str, Tensor] = {f"network/{k}": v for k, v in self.network.state_dict().items()}

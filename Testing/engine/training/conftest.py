@@ -36,7 +36,11 @@ def synthetic_ultrasound(number: int, seed: int = 0, classes: tuple[str, ...] = 
         targets.append(torch.from_numpy(lesion.astype(np.uint8))[None])
         labels.append(LESION_CLASSES.index(name))
     return TrainingArrays(
-        torch.stack(images), torch.stack(targets), torch.tensor(labels), tuple(f"{seed}-{n}" for n in range(number))
+        torch.stack(images),
+        torch.stack(targets),
+        torch.tensor(labels),
+        torch.arange(number),
+        tuple(f"{seed}-{n}" for n in range(number)),
     )
 
 

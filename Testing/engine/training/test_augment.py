@@ -6,7 +6,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from leanseg.training.augment import AugmentConfig, move, random_grid, random_intensity
+from leanseg.training.augment import (
+    AugmentConfig,
+    SequenceAugmentConfig,
+    move,
+    random_grid,
+    random_intensity,
+    random_sequences,
+)
 
 STRONG = AugmentConfig(
     rotation_degrees=45.0,
@@ -265,3 +272,36 @@ def test_shadows_fall_on_the_stated_share_of_images(no_augmentation: AugmentConf
     result = random_intensity(flat, replace(no_augmentation, shadow_probability=0.3), seeded(1))
     changed = (result != flat).flatten(1).any(1).float().mean()
     assert 0.22 < changed < 0.38
+
+
+def brains(batch: int = 64) -> Tensor:
+    """Four sequences of value 1, 2, 3, 4 in the middle, 0 outside."""
+    images = torch.zeros(batch, 4, 8, 8)
+    images[:, :, 2:6, 2:6] = torch.arange(1.0, 5.0).view(1, 4, 1, 1)
+    return images
+
+
+def test_sequences_stay_within_gain_and_offset_and_outside_stays_zero() -> None:
+    config = SequenceAugmentConfig(gain=0.1, offset=0.05, noise=0.0, drop_probability=0.0)
+    changed = random_sequences(brains(), config, torch.Generator().manual_seed(0))
+    factor = changed[:, 0, 2:6, 2:6]
+    assert factor.min() >= 0.85 and factor.max() <= 1.15 and factor.std() > 0.02
+    assert factor.flatten(1).std(dim=1).max() < 1e-6  # one draw for each slice and sequence
+    assert changed[brains() == 0].abs().max() == 0
+
+
+def test_sequences_are_dropped_as_often_as_asked_but_never_all() -> None:
+    config = SequenceAugmentConfig(drop_probability=0.5)
+    kept = random_sequences(brains(4000), config, torch.Generator().manual_seed(0)).flatten(2).any(dim=2)
+    assert kept.any(dim=1).all()
+    # 0.5, and in 1 of 16 slices, where all four would go, one of the four stays: 0.5 + 1/16 * 1/4
+    assert abs(float(kept.float().mean()) - 0.5156) < 0.015
+    all_go = SequenceAugmentConfig(drop_probability=1.0)
+    assert (random_sequences(brains(), all_go, torch.Generator()).flatten(2).any(dim=2).sum(dim=1) == 1).all()
+
+
+def test_a_missing_sequence_is_never_the_one_that_is_kept() -> None:
+    images = brains()
+    images[:, :3] = 0
+    changed = random_sequences(images, SequenceAugmentConfig(drop_probability=1.0), torch.Generator().manual_seed(1))
+    assert changed[:, :3].abs().max() == 0 and changed[:, 3].flatten(1).any(dim=1).all()

@@ -14,6 +14,7 @@ from scipy.ndimage import binary_erosion
 
 from leanseg.training.metrics import (
     case_metrics,
+    dice_of_cases,
     dice_of_masks,
     expected_calibration_error,
     hausdorff_distance_95,
@@ -204,3 +205,13 @@ def test_the_mean_of_nothing_is_nan_of_zero_images() -> None:
 def test_metrics_are_imported_without_monai() -> None:
     code = "import sys, leanseg.training.metrics; sys.exit('monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_dice_of_cases_pools_the_slices_of_a_case() -> None:
+    truth, predicted = torch.zeros(3, 2, 2, 2, dtype=torch.bool), torch.zeros(3, 2, 2, 2, dtype=torch.bool)
+    truth[0, 0, 0] = True  # case 0, label 0: two pixels in its first slice, none in its second
+    predicted[0, 0, 0, 0] = predicted[1, 0, 0, 0] = True  # one of them found, and one in the slice without
+    predicted[2, 1, 0, 0] = True  # case 1 has nothing, but something is drawn as label 1
+    dice, has = dice_of_cases(predicted, truth, torch.tensor([0, 0, 1]))
+    assert dice.tolist() == [[2 * 1 / (2 + 2), 1.0], [1.0, 0.0]]
+    assert has.tolist() == [[True, False], [False, False]]

@@ -5,7 +5,7 @@ from torch import nn
 from leanseg.errors import UnknownNameError
 from leanseg.losses.overlap import DiceBCELoss
 from leanseg.losses.weight_balance import WeightBalanceLoss
-from leanseg.training.objectives import LOSSES, Batch, Supervised, build_loss
+from leanseg.training.objectives import LOSSES, Batch, Supervised, build_loss, decide
 from leanseg.training.recipe import LossConfig
 
 
@@ -52,3 +52,12 @@ def test_an_option_that_does_not_exist_suggests_the_nearest() -> None:
         UnknownNameError, match=r"no key in options of weight_balance named 'smal_area'\. Did you mean 'small_area'"
     ):
         build_loss(LossConfig("weight_balance", {"smal_area": 0.1}))
+
+
+def test_one_logit_is_decided_at_zero_and_four_classes_by_the_largest_as_nested_regions() -> None:
+    assert decide(torch.tensor([-0.1, 0.1]).view(1, 1, 1, 2)).flatten().tolist() == [False, True]
+    winners = torch.eye(4).T.reshape(1, 4, 1, 4)  # pixel n is class n: background, necrosis, edema, enhancing
+    whole, core, enhancing = decide(winners)[0, :, 0].tolist()
+    assert whole == [False, True, True, True]
+    assert core == [False, True, False, True]
+    assert enhancing == [False, False, False, True]

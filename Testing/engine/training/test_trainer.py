@@ -363,3 +363,96 @@ def test_training_starts_from_the_weights_of_another_run(make_trainer: MakeTrain
 def test_a_start_that_does_not_exist_is_named(small_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(LeanSegError, match="nowhere holds no trained run"):
         new_network(replace(small_recipe, init=str(tmp_path / "nowhere")))
+
+
+# ── training in phases ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class HeadLater:
+    """The head rests for the first half of the epochs, and then learns twice as fast; the rest does the contrary."""
+
+    phases: list[tuple[int, int]] = field(default_factory=list)
+    head_is_learning: bool = False
+
+    def begin_epoch(self, network: nn.Module, epoch: int, epochs: int) -> None:
+        self.phases.append((epoch, epochs))
+        self.head_is_learning = 2 * epoch >= epochs
+        assert network.training
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith("head.") == self.head_is_learning)
+        network.zero_grad(set_to_none=True)
+
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        head = list(network.head.parameters())  # type: ignore[union-attr, operator]
+        rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("head.")]
+        return [
+            {"params": rest, "lr_factor": 1.0, "starts_at": 0.0},
+            {"params": head, "lr_factor": 2.0, "starts_at": 0.5},
+        ]
+
+    def logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        return torch.full_like(images, -1.0)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return Supervised(WeightBalanceLoss())(network, batch)
+
+
+def parameters_of(trainer: Trainer, of_the_head: bool) -> list[Tensor]:
+    named = trainer.network.named_parameters()
+    return [value.detach().clone() for name, value in named if name.startswith("head.") == of_the_head]
+
+
+def test_phases_freeze_and_free_parts_in_turn(make_trainer: MakeTrainer) -> None:
+    objective = HeadLater()
+    trainer = make_trainer(objective=objective)
+    before = parameters_of(trainer, of_the_head=True)
+    trainer.fit(stop_after=2)
+    assert all(map(torch.equal, before, parameters_of(trainer, of_the_head=True)))
+    rest = parameters_of(trainer, of_the_head=False)
+    trainer.fit()
+    assert not any(map(torch.equal, before, parameters_of(trainer, of_the_head=True)))
+    assert all(map(torch.equal, rest, parameters_of(trainer, of_the_head=False)))
+    assert objective.phases == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    # what is validated is what the objective says: nothing drawn anywhere
+    assert [row["val_dice"] for row in trainer.log] == [0.0] * 4
+    assert [row["val_empty"] for row in trainer.log] == [1.0] * 4
+
+
+def test_a_group_that_starts_later_has_its_own_warm_up_and_factor(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(objective=HeadLater())  # 4 epochs of 4 steps, warm-up of 1 epoch, rate 0.01
+    assert trainer._learning_rate(7, 0.5) == 0.0
+    assert [trainer._learning_rate(step, 0.5) for step in (8, 11)] == pytest.approx([0.01 / 4, 0.01])
+    trainer.fit(stop_after=3)  # its last step is 11
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert rates == pytest.approx([trainer._learning_rate(11), 2 * 0.01])
+
+
+def test_a_run_in_phases_is_resumed_exactly(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    make_trainer("whole", objective=HeadLater()).fit()
+    make_trainer("parts", objective=HeadLater()).fit(stop_after=2)
+    make_trainer("parts", objective=HeadLater()).fit(resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+# ── the mean of runs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_average_is_the_mean_of_weights_and_statistics(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    make_trainer("a").fit(stop_after=1)
+    make_trainer("b").fit(stop_after=2)
+    make_trainer("mean").average([tmp_path / "a", tmp_path / "b"])
+    a, b, mean = (load_run(tmp_path / name)[1].state_dict() for name in ("a", "b", "mean"))
+    for key, value in mean.items():
+        torch.testing.assert_close(value, (a[key] + b[key]) / 2 if value.is_floating_point() else a[key])
+    assert not torch.equal(a["head.weight"], b["head.weight"])
+    assert [float(row["val_dice"]) for row in log_of(tmp_path / "mean")] == [pytest.approx(0.0, abs=1.0)]
+
+
+def test_an_average_does_not_replace_a_run_or_mix_networks(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    make_trainer("a").fit(stop_after=1)
+    with pytest.raises(LeanSegError, match=r"holds a run\. Go on with --resume"):
+        make_trainer("a").average([tmp_path / "a"])
+    wide = replace(make_trainer().recipe, config={"widths": [8, 8]})
+    with pytest.raises(LeanSegError, match="is of another network than small"):
+        make_trainer("wide", wide).average([tmp_path / "a"])

@@ -1,17 +1,25 @@
-"""Cases as tensors: all of a split in memory, on the model grid."""
+"""Cases as tensors: all of a split in memory, on the model grid, slice by slice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from leanseg.errors import LeanSegError
+from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
+from leanseg.training.data import select_cases
+from leanseg.training.data.brats import BratsCase, load_pair, read_cases, select
 from leanseg.training.data.case import LESION_CLASSES, Case, read_pair
+from leanseg.training.recipe import Recipe
+
+BRATS_FOLDER = "brats18"
+"""Below the folder of the data sets."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +27,17 @@ class TrainingArrays:
     """All cases of a split in memory, on the model grid."""
 
     images: Tensor
-    """(case, 1, height, width), float32 in [0, 1]"""
+    """(image, channel, height, width): gray ultrasound, float32 in [0, 1]; or slices of z-scored sequences, float16"""
     targets: Tensor
-    """(case, 1, height, width), uint8"""
+    """(image, label, height, width), uint8: lesion; or the nested regions WT, TC, ET"""
     classes: Tensor
-    """(case,), index into `LESION_CLASSES`"""
+    """(image,), index into `LESION_CLASSES`; for slices 1 where there is tumor, else 0"""
+    cases: Tensor
+    """(image,), index into `ids`: the slices of one volume share it"""
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.images)
 
 
 def load_arrays(cases: Iterable[Case], config: PreprocessingConfig) -> TrainingArrays:
@@ -45,4 +55,36 @@ def load_arrays(cases: Iterable[Case], config: PreprocessingConfig) -> TrainingA
         ids.append(case.id)
     if not ids:
         raise LeanSegError("No case is left to train on. Check the recipe's data section.")
-    return TrainingArrays(torch.stack(images), torch.stack(targets), torch.tensor(classes), tuple(ids))
+    return TrainingArrays(
+        torch.stack(images), torch.stack(targets), torch.tensor(classes), torch.arange(len(ids)), tuple(ids)
+    )
+
+
+def load_brain_slices(cases: Sequence[BratsCase], config: BrainPreprocessingConfig) -> TrainingArrays:
+    """Every axial slice that holds brain; float16, because a case has 140 slices of four sequences."""
+    images, targets, owners = [], [], []
+    for n, case in enumerate(cases):
+        model_input, regions = load_pair(case, config)
+        images.append(torch.from_numpy(model_input.volume.array).transpose(0, 1).half())
+        targets.append(torch.from_numpy(regions).transpose(0, 1))
+        owners += [n] * len(images[-1])
+    masks = torch.cat(targets).contiguous()
+    has_tumor = masks.flatten(1).any(dim=1).long()
+    return TrainingArrays(torch.cat(images), masks, has_tumor, torch.tensor(owners), tuple(case.id for case in cases))
+
+
+def load_parts(parts: Sequence[str], root: Path, recipe: Recipe) -> TrainingArrays:
+    """The parts of data sets that a recipe names, `root` being the folder that holds the data sets.
+
+    Raises:
+        LeanSegError: no such data set or part, or one that does not fit the recipe's preprocessing.
+    """
+    if recipe.brain is None:
+        return load_arrays(select_cases(parts, root, recipe.data.classes), recipe.preprocessing)
+    cases: list[BratsCase] = []
+    for part in parts:
+        name, _, which = part.partition(":")
+        if name != "brats":
+            raise LeanSegError(f"A recipe with a [brain] section reads parts of brats; got {part!r}.")
+        cases += select(read_cases(root / BRATS_FOLDER), which)
+    return load_brain_slices(cases, recipe.brain)

@@ -1,0 +1,157 @@
+"""Training of Med-DANet: the model bank first, then the decision network that chooses from it.
+
+Paper: Wang et al., ECCV 2022, arXiv 2206.06575. No code was released. Known: two stages, bank then decision network;
+labels for the decision network were made beforehand, one for each slice. Inferred: the formula of the labels, the
+weight of the cost, the balance of the classes.
+
+    a_k = mean over WT, TC, ET of the Dice of member k on the slice (1 where truth and prediction are empty)
+    c_k = MACs_k / max_j MACs_j
+    label = skip if the slice has no tumor, else the k with the largest a_k - lambda c_k; the cheapest of equal ones
+
+Stage 1 is plain training of each member alone (`Supervised`); `load_bank` puts them together. Stage 2 is
+`DecisionTraining`: only the decision network learns, the bank is frozen with its batch-norm statistics.
+
+Departures
+  * Rare decisions are balanced by weights in the cross-entropy, not by sampling.
+  * Labels can be made once from un-augmented slices (`look_at`, cheap), or in every step from what the decision
+    network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leanseg.errors import LeanSegError
+from leanseg.losses.regions import regions_of_classes
+from leanseg.networks.med_danet import SKIP, MedDANet
+from leanseg.training.metrics import dice_of_masks
+from leanseg.training.objectives import Batch
+
+
+def region_accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    """a of each slice: mean Dice over the regions. Logits (batch, 4, ...), target (batch, 3, ...) -> (batch,)."""
+    labels = F.one_hot(logits.argmax(dim=1), logits.shape[1]).movedim(-1, 1)
+    masks, truth = regions_of_classes(labels.float()) > 0.5, target > 0.5
+    regions = [dice_of_masks(masks[:, n : n + 1], truth[:, n : n + 1]) for n in range(masks.shape[1])]
+    return torch.stack(regions).mean(dim=0)
+
+
+def decision_labels(accuracy: Tensor, macs: Sequence[int], has_tumor: Tensor, cost_weight: float) -> Tensor:
+    """What the decision network shall say: 0 skip, k the k-th member.
+
+    Args:
+        accuracy: (member, batch), a.
+        macs: of each member.
+        has_tumor: (batch,), bool.
+        cost_weight: lambda; 0 asks for the most accurate member.
+    """
+    costs = torch.tensor(macs, dtype=torch.float64, device=accuracy.device)[:, None]
+    score = accuracy.double() - cost_weight * costs / costs.max()
+    is_best = score >= score.amax(dim=0) - 1e-9
+    cheapest = torch.where(is_best, costs, torch.inf).argmin(dim=0)
+    return torch.where(has_tumor, cheapest + 1, SKIP)
+
+
+def class_weights(counts: Tensor) -> Tensor:
+    """Weights that let every class that occurs count the same; their mean over the samples is 1."""
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
+
+
+def load_bank(network: MedDANet, members: Sequence[nn.Module]) -> None:
+    """Give the bank the parameters and statistics of members that were trained alone.
+
+    Raises:
+        LeanSegError: another number of members, or members of another shape.
+    """
+    if len(members) != len(network.bank):
+        raise LeanSegError(f"The bank has {len(network.bank)} members; got {len(members)} trained ones.")
+    for n, (member, trained) in enumerate(zip(network.bank, members, strict=True)):
+        try:
+            member.load_state_dict(trained.state_dict())
+        except RuntimeError as error:
+            raise LeanSegError(f"Member {n} of the bank has another shape than the trained one.") from error
+
+
+@dataclass
+class DecisionTraining:
+    """The objective of stage 2. The bank is frozen: eval mode, no gradient, fixed batch-norm statistics."""
+
+    cost_weight: float = 0.05
+    """lambda: how many points of Dice the largest member must win against one that costs nothing."""
+
+    def __post_init__(self) -> None:
+        if self.cost_weight < 0:
+            raise LeanSegError(f"cost_weight must be 0 or more; got {self.cost_weight}.")
+        self._labels: Tensor | None = None
+        self._weights: Tensor | None = None
+
+    def begin_epoch(self, network: nn.Module, epoch: int, epochs: int) -> None:
+        """Only the decision network has a gradient."""
+        checked = _checked(network).requires_grad_(False)
+        checked.bank.eval()
+        checked.decision.requires_grad_(True)
+
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """For the optimizer."""
+        return [{"params": list(_checked(network).decision.parameters()), "lr_factor": 1.0, "starts_at": 0.0}]
+
+    def logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What is validated: each slice by the member that is chosen for it."""
+        return _checked(network).predict(images).logits
+
+    def look_at(self, network: nn.Module, images: Tensor, targets: Tensor, batch_size: int = 32) -> Tensor:
+        """Label every un-augmented training slice once; steps then take labels by `Batch.indices`.
+
+        Returns the number of slices of each decision.
+        """
+        checked = _checked(network)
+        pairs = zip(images.split(batch_size), targets.split(batch_size), strict=True)
+        self._labels = torch.cat([self._labels_of(checked, some, truth) for some, truth in pairs])
+        counts = torch.bincount(self._labels, minlength=len(checked.bank) + 1)
+        self._weights = class_weights(counts)
+        return counts
+
+    def _labels_of(self, network: MedDANet, images: Tensor, targets: Tensor) -> Tensor:
+        has_tumor = targets.flatten(1).any(dim=1)
+        labels = torch.full((len(images),), SKIP, device=images.device)
+        if not has_tumor.any():
+            return labels
+        images, targets = images[has_tumor], targets[has_tumor]
+        network.bank.eval()  # whoever switched the network to training
+        with torch.no_grad():
+            accuracy = torch.stack([region_accuracy(member(images), targets) for member in network.bank])
+        macs = network.bank_macs(*images.shape[-2:])
+        labels[has_tumor] = decision_labels(accuracy, macs, has_tumor[has_tumor], self.cost_weight)
+        return labels
+
+    def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        checked = _checked(network)
+        has_tumor = batch.targets.flatten(1).any(dim=1)
+        if self._labels is None or self._weights is None:
+            labels = self._labels_of(checked, batch.images, batch.targets)
+            weights = class_weights(torch.bincount(labels, minlength=len(checked.bank) + 1))
+        else:  # the augmentation may have moved the tumor out of sight
+            labels = torch.where(has_tumor, self._labels[batch.indices].to(has_tumor.device), SKIP)
+            weights = self._weights.to(has_tumor.device)
+        logits = checked.decision(batch.images).float()
+        loss = (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
+        decisions = logits.detach().argmax(dim=1)
+        parts = {
+            "agreement": (decisions == labels).float().mean(),
+            "tumor_skipped": ((decisions == SKIP) & has_tumor).sum() / has_tumor.sum().clamp(min=1),
+            "empty_skipped": ((decisions == SKIP) & ~has_tumor).sum() / (~has_tumor).sum().clamp(min=1),
+        }
+        return loss, parts
+
+
+def _checked(network: nn.Module) -> MedDANet:
+    if not isinstance(network, MedDANet):
+        raise LeanSegError(f"Decision training needs a MedDANet; got {type(network).__name__}.")
+    return network
