@@ -22,7 +22,7 @@ def test_the_temperature_undoes_overconfidence() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(4, 1, 64, 64, generator=generator)
     targets = (torch.rand(logits.shape, generator=generator) < torch.sigmoid(logits)).to(torch.uint8)
-    arrays = TrainingArrays(logits, targets, torch.ones(4, dtype=torch.long), ("a", "b", "c", "d"))
+    arrays = TrainingArrays(logits, targets, torch.ones(4, dtype=torch.long), torch.arange(4), ("a", "b", "c", "d"))
     assert fit_temperature(Overconfident(), arrays) == pytest.approx(3.0, rel=0.06)
 
 
