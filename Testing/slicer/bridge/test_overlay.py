@@ -1,0 +1,153 @@
+"""Uncertainty lies over the image where it belongs, and the views are given back."""
+
+import unittest
+
+import numpy as np
+import slicer
+
+from leanseg.errors import IncompatibleInputError
+from leanseg.slicer_bridge.nodes import geometryFromNode, sliceGeometry
+from leanseg.slicer_bridge.overlay import UncertaintyOverlay
+from leanseg.volume import VolumeGeometry
+from Testing.slicer.bridge.views import pixelsOf, showVolume, sliceNode
+from Testing.slicer.bridge.volumes import CASES, volumeNode
+
+
+def composites():
+    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+
+
+class TestUncertaintyOverlay(unittest.TestCase):
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+        self.volume = volumeNode(np.full((4, 40, 50), 100, np.uint8), np.diag([0.5, 0.5, 2, 1]), name="clip")
+        showVolume(self.volume)
+        self.geometry = geometryFromNode(self.volume)
+        # 0.000 to 0.999 in steps of 0.001, each 8 times: percentiles 1 and 99 are 0.01 and 0.989
+        self.array = (np.arange(8000) // 8 / 1000).astype(np.float32).reshape(4, 40, 50)
+        self.overlay = UncertaintyOverlay(self.volume)
+
+    def testTheNodeHoldsTheValues(self):
+        self.overlay.show(self.array, self.geometry)
+        node = self.overlay.node
+        self.assertEqual(node.GetName(), "clip uncertainty")
+        self.assertEqual(slicer.util.arrayFromVolume(node).dtype, np.float32)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), self.array)
+
+    def testWindowIsThatOfMostVoxelsAndLowValuesAreTransparent(self):
+        self.overlay.show(self.array, self.geometry)
+        display = self.overlay.node.GetDisplayNode()
+        self.assertFalse(display.GetAutoWindowLevel())
+        self.assertAlmostEqual(display.GetWindowLevelMin(), 0.01, places=3)
+        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.989, places=3)
+        self.assertTrue(display.GetApplyThreshold())
+        self.assertAlmostEqual(display.GetLowerThreshold(), 0.01 + 0.979 / 4, places=3)
+        self.assertGreaterEqual(display.GetUpperThreshold(), 0.999)
+
+    def testFewUncertainVoxelsStillGetTheColors(self):
+        self.array[:] = 0
+        self.array[0, 0, :5] = 0.7
+        self.overlay.show(self.array, self.geometry)
+        display = self.overlay.node.GetDisplayNode()
+        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.7, places=5)
+        self.overlay.show(np.zeros_like(self.array), self.geometry)
+        self.assertGreater(display.GetLowerThreshold(), 0)  # no uncertainty at all: nothing is colored
+
+    def testItIsInTheForegroundOfTheViewsOfItsImage(self):
+        other = volumeNode(np.zeros((4, 40, 50), np.uint8))
+        yellow = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeYellow")
+        yellow.SetBackgroundVolumeID(other.GetID())
+        self.overlay.setOpacity(0.4)
+        self.overlay.show(self.array, self.geometry)
+        for composite in composites():
+            isOurs = composite.GetBackgroundVolumeID() == self.volume.GetID()
+            self.assertEqual(composite.GetForegroundVolumeID() == self.overlay.node.GetID(), isOurs)
+            if isOurs:
+                self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.4)
+        self.overlay.setOpacity(0.9)
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        self.assertAlmostEqual(red.GetForegroundOpacity(), 0.9)
+
+    def testHidingGivesTheViewsBack(self):
+        other = volumeNode(np.zeros((4, 40, 50), np.uint8))
+        slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.25)
+        for _time in range(2):
+            self.overlay.show(self.array, self.geometry)
+            self.overlay.show(self.array, self.geometry)
+            self.assertTrue(self.overlay.isVisible)
+            self.overlay.hide()
+            self.assertFalse(self.overlay.isVisible)
+            for composite in composites():
+                self.assertEqual(composite.GetForegroundVolumeID(), other.GetID())
+                self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
+
+    def testHidingLeavesAloneWhatThePersonChose(self):
+        self.overlay.show(self.array, self.geometry)
+        other = volumeNode(np.zeros((4, 40, 50), np.uint8))
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        red.SetForegroundVolumeID(other.GetID())
+        self.overlay.setOpacity(0.9)
+        self.overlay.hide()
+        self.assertEqual(red.GetForegroundVolumeID(), other.GetID())
+        self.assertNotAlmostEqual(red.GetForegroundOpacity(), 0.9)
+
+    def testALegendComesAndGoesWithIt(self):
+        self.overlay.show(self.array, self.geometry)
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node)
+        self.assertEqual(legend.GetTitleText(), "Uncertainty")
+        self.assertTrue(legend.GetVisibility())
+        self.overlay.show(self.array, self.geometry)
+        self.overlay.hide()
+        self.assertFalse(legend.GetVisibility())
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode"), 1)
+
+    def testRemovingLeavesNothing(self):
+        before = slicer.mrmlScene.GetNumberOfNodes()
+        self.overlay.show(self.array, self.geometry)
+        self.overlay.remove()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
+        self.assertIsNone(self.overlay.node)
+        self.overlay.remove()
+        self.overlay.show(self.array, self.geometry)
+        self.assertTrue(self.overlay.isVisible)
+
+    def testItSurvivesThatItsNodeOrTheSceneIsGone(self):
+        self.overlay.show(self.array, self.geometry)
+        slicer.mrmlScene.RemoveNode(self.overlay.node)
+        self.assertFalse(self.overlay.isVisible)
+        self.overlay.setOpacity(0.3)
+        self.overlay.show(self.array, self.geometry)
+        self.assertTrue(self.overlay.isVisible)
+        slicer.mrmlScene.Clear(0)
+        self.assertFalse(self.overlay.isVisible)
+        self.overlay.hide()
+        self.overlay.remove()
+
+    def testItLiesUnderTheTransformOfItsImage(self):
+        for case in CASES:
+            with self.subTest(case.name):
+                volume = case.node()
+                overlay = UncertaintyOverlay(volume)
+                overlay.show(case.blob.astype(np.float32), geometryFromNode(volume))
+                self.assertEqual(overlay.node.GetParentTransformNode(), volume.GetParentTransformNode())
+                np.testing.assert_allclose(geometryFromNode(overlay.node).ijk_to_ras, case.matrix, atol=1e-9)
+
+    def testAnotherGridIsRefused(self):
+        with self.assertRaises(IncompatibleInputError):
+            self.overlay.show(self.array, VolumeGeometry((4, 40, 51)))
+        self.assertFalse(self.overlay.isVisible)
+
+    def testAPersonSeesItInItsFrameOnly(self):
+        one = np.zeros((1, 40, 50), np.float32)
+        one[0, 10:30, 10:40] = 1
+        red = sliceNode("Red")
+        self.overlay.show(one, sliceGeometry(self.geometry, 2))
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node)
+        legend.SetVisibility(False)  # it is colored, too
+        colored = {}
+        for k in range(4):
+            red.SetSliceOffset(2 * k)
+            pixels = pixelsOf("Red").astype(int)
+            colored[k] = int((np.ptp(pixels, axis=-1) > 40).sum())
+        self.assertGreater(colored[2], 1000)
+        self.assertEqual([colored[0], colored[1], colored[3]], [0, 0, 0])

@@ -1,0 +1,202 @@
+"""Masks of frames of a volume, placed on the voxel grid of a segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from leanseg.errors import IncompatibleInputError
+from leanseg.slicer_bridge.nodes import geometryFromNode, localToWorld
+from leanseg.volume import VolumeGeometry
+
+LABELMAP = "Binary labelmap"  # Slicer's name of the representation
+_SAME_GRID = 0.01  # voxels
+Bools = NDArray[np.bool_]
+Matrix = NDArray[np.floating[Any]]
+Extent = tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedMask:
+    """What is written, and where, on the grid of a segmentation."""
+
+    grid: Any
+    """vtkOrientedImageData without voxels: the segmentation's own grid, cut to `extent`"""
+    extent: Extent
+    """First and last voxel along i, j, k; inclusive, as in VTK"""
+    written: Bools
+    """(k, j, i): voxels that belong to the written frames"""
+    mask: Bools
+    """(k, j, i): those of them that are in the new mask"""
+
+
+def placeMasks(segmentationNode: Any, volumeNode: Any, masks: Mapping[int, Bools]) -> PlacedMask:
+    """Masks (j, i) by frame k of a volume -> the segmentation's grid, by nearest neighbor and through all transforms.
+
+    Raises:
+        IncompatibleInputError: the grid does not reach the mask, or is too coarse to hold it; a non-linear transform.
+    """
+    geometry = geometryFromNode(volumeNode)
+    grid = _gridOf(segmentationNode, geometry)
+    gridToWorld = localToWorld(segmentationNode) @ _matrixOf(grid)
+    gridToVolume = np.linalg.inv(localToWorld(volumeNode) @ geometry.ijk_to_ras) @ gridToWorld
+    if _isSameGrid(grid, gridToVolume, geometry):
+        return _placedDirectly(grid, geometry, masks)
+    return _placedByNearestNeighbor(grid, gridToVolume, geometry, masks, segmentationNode.GetName())
+
+
+def readSegment(segment: Any, placed: PlacedMask) -> Bools:
+    """(k, j, i) of one segment on the grid and extent of a placed mask."""
+    labelmap = segment.GetRepresentation(LABELMAP)
+    if labelmap is None or labelmap.IsEmpty():
+        return np.zeros(placed.mask.shape, bool)
+    if not slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, placed.grid):
+        resampled = slicer.vtkOrientedImageData()
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            labelmap, placed.grid, resampled, False
+        )
+        labelmap = resampled
+    result = np.zeros(placed.mask.shape, bool)
+    source, wanted = labelmap.GetExtent(), placed.extent
+    common = tuple((max(source[a], wanted[a]), min(source[a + 1], wanted[a + 1]) + 1) for a in (4, 2, 0))  # k, j, i
+    if all(first < last for first, last in common):
+        inSource, inWanted = (
+            tuple(slice(first - e[a], last - e[a]) for (first, last), a in zip(common, (4, 2, 0), strict=True))
+            for e in (source, wanted)
+        )
+        result[inWanted] = arrayOf(labelmap)[inSource] == segment.GetLabelValue()
+    return result
+
+
+def arrayOf(image: Any) -> NDArray[np.generic]:
+    """(k, j, i) view of an image's voxels; it is good as long as the image."""
+    i, j, k = image.GetDimensions()
+    return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars()).reshape(k, j, i))
+
+
+def modifierOf(voxels: Bools, placed: PlacedMask) -> Any:
+    """Voxels (k, j, i) as vtkOrientedImageData, cut to their bounding box: the smaller, the faster Slicer edits."""
+    start, box = [], []
+    for axis in range(3):
+        occupied = np.flatnonzero(voxels.any(axis=tuple(other for other in range(3) if other != axis)))
+        start.append(int(occupied[0]))
+        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+    first = [offset + placed.extent[a] for offset, a in zip(start[::-1], (0, 2, 4), strict=True)]
+    return orientedImage(voxels[tuple(box)], _matrixOf(placed.grid), first)
+
+
+def orientedImage(voxels: Bools, matrix: Matrix, firstIjk: list[int]) -> Any:
+    """(k, j, i) -> vtkOrientedImageData of 0 and 1 that begins at voxel `firstIjk` of the grid of `matrix` (4 x 4)."""
+    image = slicer.vtkOrientedImageData()
+    k, j, i = voxels.shape
+    image.SetExtent(*(n for first, size in zip(firstIjk, (i, j, k), strict=True) for n in (first, first + size - 1)))
+    scalars = numpy_to_vtk(np.ascontiguousarray(voxels, dtype=np.uint8).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    return image
+
+
+def _gridOf(segmentationNode: Any, geometry: VolumeGeometry) -> Any:
+    """The reference geometry of a segmentation, extended to all its segments; that of the volume where it has none."""
+    editor, converter = slicer.vtkSlicerSegmentEditorLogic, slicer.vtkSegmentationConverter
+    text = editor.GetReferenceImageGeometryStringFromSegmentation(segmentationNode.GetSegmentation())
+    grid = slicer.vtkOrientedImageData()
+    if text:
+        converter.DeserializeImageGeometry(text, grid, False)
+    if grid.IsEmpty():
+        k, j, i = geometry.shape
+        grid.SetExtent(0, i - 1, 0, j - 1, 0, k - 1)
+        grid.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
+    return grid
+
+
+def _matrixOf(image: Any) -> Matrix:
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return np.array(slicer.util.arrayFromVTKMatrix(matrix))
+
+
+def _isSameGrid(grid: Any, gridToVolume: Matrix, geometry: VolumeGeometry) -> bool:
+    """Whether the grid has the volume's voxels, under the same indices, and all of them."""
+    k, j, i = geometry.shape
+    extent = grid.GetExtent()
+    if any(first > 0 for first in extent[::2]) or any(a < b - 1 for a, b in zip(extent[1::2], (i, j, k), strict=True)):
+        return False
+    corners = np.array([(x, y, z, 1) for x in (0, i - 1) for y in (0, j - 1) for z in (0, k - 1)], dtype=np.float64)
+    return bool(np.abs(corners @ gridToVolume.T - corners).max() < _SAME_GRID)
+
+
+def _placedDirectly(grid: Any, geometry: VolumeGeometry, masks: Mapping[int, Bools]) -> PlacedMask:
+    first, last = min(masks), max(masks)
+    _depth, height, width = geometry.shape
+    written = np.zeros((last - first + 1, height, width), bool)
+    mask = np.zeros_like(written)
+    for k, frame in masks.items():
+        written[k - first] = True
+        mask[k - first] = frame
+    return _placed(grid, (0, width - 1, 0, height - 1, first, last), written, mask)
+
+
+def _placed(grid: Any, extent: Extent, written: Bools, mask: Bools) -> PlacedMask:
+    cut = slicer.vtkOrientedImageData()
+    cut.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(_matrixOf(grid)))
+    cut.SetExtent(*extent)
+    return PlacedMask(cut, extent, written, mask)
+
+
+def _placedByNearestNeighbor(
+    grid: Any, gridToVolume: Matrix, geometry: VolumeGeometry, masks: Mapping[int, Bools], name: str
+) -> PlacedMask:
+    """A voxel of the grid takes the value of the volume's voxel that its center lies in."""
+    extent = _extentOfFrames(grid, np.linalg.inv(gridToVolume), geometry, masks, name)
+    frames = np.full(geometry.shape[0], -1)
+    frames[list(masks)] = np.arange(len(masks))
+    stack = np.stack(list(masks.values()))
+    i, j, k = (np.arange(extent[a], extent[a + 1] + 1) for a in (0, 2, 4))
+    written = np.zeros((len(k), len(j), len(i)), bool)
+    mask = np.zeros_like(written)
+    for plane, position in enumerate(k):  # plane by plane, for the sake of memory
+        index = [
+            np.rint(row[0] * i + row[1] * j[:, np.newaxis] + row[2] * position + row[3]).astype(int)
+            for row in gridToVolume[:3]
+        ]
+        inside = np.all([(n >= 0) & (n < size) for n, size in zip(index, geometry.shape[::-1], strict=True)], axis=0)
+        rows = np.where(inside, frames[np.where(inside, index[2], 0)], -1)
+        written[plane] = rows >= 0
+        mask[plane][rows >= 0] = stack[rows[rows >= 0], index[1][rows >= 0], index[0][rows >= 0]]
+    if stack.any() and not mask.any():
+        text = _("The voxels of {name} are too coarse to hold the result. Write it to a new segmentation.")
+        raise IncompatibleInputError(text.format(name=name))
+    return _placed(grid, extent, written, mask)
+
+
+def _extentOfFrames(
+    grid: Any, volumeToGrid: Matrix, geometry: VolumeGeometry, masks: Mapping[int, Bools], name: str
+) -> Extent:
+    """Bounding box of the frames on the grid. Raises where the grid ends before the mask does."""
+    whole = grid.GetExtent()
+    lowest, highest = np.array(whole[::2]), np.array(whole[1::2])
+    outside = 0
+    for k, mask in masks.items():
+        j, i = np.nonzero(mask)
+        centers = np.rint(np.stack([i, j, np.full(len(i), k), np.ones(len(i))], axis=1) @ volumeToGrid.T)[:, :3]
+        outside += int(np.any((centers < lowest) | (centers > highest), axis=1).sum())
+    if outside:
+        text = _("{outside} voxels of the result lie outside the grid of {name}. Write it to a new segmentation.")
+        raise IncompatibleInputError(text.format(outside=outside, name=name))
+    _depth, height, width = geometry.shape
+    slab = (min(masks) - 0.5, max(masks) + 0.5)
+    corners = np.array([(x, y, z, 1) for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5) for z in slab])
+    reached = (corners @ volumeToGrid.T)[:, :3]
+    first = np.clip(np.floor(reached.min(axis=0)), lowest, highest).astype(int)
+    last = np.clip(np.ceil(reached.max(axis=0)), lowest, highest).astype(int)
+    return (first[0], last[0], first[1], last[1], first[2], last[2])

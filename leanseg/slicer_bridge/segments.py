@@ -1,0 +1,245 @@
+"""Segmentation nodes: make one for a volume, add segments, and write masks as the Segment Editor does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+from slicer.i18n import tr as _
+
+from leanseg.errors import IncompatibleInputError, LeanSegError, OutputError, UnknownNameError
+from leanseg.segmentation import Segment
+from leanseg.slicer_bridge.frames import SequenceFrames, VolumeFrames
+from leanseg.slicer_bridge.history import Snapshot, UndoStack
+from leanseg.slicer_bridge.nodes import checkVolume
+from leanseg.slicer_bridge.placement import LABELMAP, PlacedMask, arrayOf, modifierOf, placeMasks, readSegment
+from leanseg.slicer_bridge.synchronized import (
+    addEmptyCopy,
+    itemSegmentation,
+    makeSynchronizedSequence,
+    removeSynchronizedSequence,
+    showingItems,
+    synchronizedSequence,
+)
+
+Masks = Mapping[int, NDArray[np.bool_]]
+
+
+def segmentationFor(volumeNode: Any, name: str) -> Any:
+    """A new, empty segmentation node: a volume's grid, transform and study, as DICOM SEG export needs them.
+
+    Raises:
+        IncompatibleInputError: as `checkVolume`.
+    """
+    checkVolume(volumeNode)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())  # first: what follows converts to the node's own
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
+    item = hierarchy.GetItemByDataNode(node)  # in Slicer, made as the node was added
+    if volumeItem:
+        item = item or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+    return node
+
+
+def addSegment(segmentationNode: Any, segment: Segment, name: str | None = None) -> str:
+    """An empty segment with color and terminology; a name that is taken gets a number. Returns its id."""
+    segmentation = segmentationNode.GetSegmentation()
+    taken = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
+    wanted = unique = name or segment.name
+    number = 2
+    while unique in taken:
+        unique = f"{wanted} {number}"
+        number += 1
+    segmentId: str = segmentation.GenerateUniqueSegmentID(segment.id)
+    segmentation.AddEmptySegment(segmentId, unique, segment.color_rgb)
+    if segment.terminology:
+        segmentation.GetSegment(segmentId).SetTerminology(segment.terminology)
+    return segmentId
+
+
+class SegmentWriter:
+    """Writes masks of frames into a segment, with masking and overwriting as the Segment Editor node says."""
+
+    def __init__(self, editorNode: Any, saveStateForUndo: Callable[[], None] | None = None) -> None:
+        """`saveStateForUndo`: of an embedded qMRMLSegmentEditorWidget, whose undo then takes back what is written.
+
+        Without it, and for sequences (whose items no Segment Editor remembers), use `undo` and `redo` of the writer.
+        """
+        self._editorNode = editorNode
+        self._saveStateForUndo = saveStateForUndo
+        self._undoStack = UndoStack()
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
+        self._logic.SetSegmentEditorNode(editorNode)
+
+    def canUndo(self) -> bool:
+        return self._undoStack.canUndo()
+
+    def canRedo(self) -> bool:
+        return self._undoStack.canRedo()
+
+    def undo(self) -> None:
+        """Take back the last `write` that this writer remembers; nothing happens where there is none."""
+        self._undoStack.undo()
+
+    def redo(self) -> None:
+        """Write again what `undo` took back; nothing happens where there is nothing."""
+        self._undoStack.redo()
+
+    def write(self, segmentationNode: Any, segmentId: str, frames: VolumeFrames | SequenceFrames, masks: Masks) -> None:
+        """In the given frames the segment becomes the mask (j, i), wherever editing is allowed; one state for undo.
+
+        Other frames stay as they are. Other segments lose what the overwrite mode gives to this one. A segmentation of
+        another geometry takes the nearest neighbors. A sequence gets a segmentation for each of its items.
+
+        Raises:
+            IncompatibleInputError: a mask, the volume, the segmentation or the masking cannot be used.
+            UnknownNameError: no such segment.
+            OutputError: Slicer did not write what it was told to.
+            In each case everything is as it was before.
+        """
+        _checkTarget(segmentationNode, segmentId)
+        _checkMasks(frames, masks)
+        if not masks:
+            return
+        editor = self._editorNode
+        if editor.GetScene() is None:
+            raise IncompatibleInputError(_("The segment editor's settings are no longer in the scene. Open it again."))
+        before = (editor.GetSegmentationNode(), editor.GetSelectedSegmentID())
+        try:
+            editor.SetAndObserveSegmentationNode(segmentationNode)
+            editor.SetSelectedSegmentID(segmentId)
+            with slicer.util.NodeModify(segmentationNode):  # views follow once, at the end
+                if isinstance(frames, SequenceFrames):
+                    self._writeItems(segmentationNode, segmentId, frames, masks)
+                else:
+                    self._writeSlices(segmentationNode, segmentId, frames.volumeNode, masks)
+        except BaseException as error:
+            editor.SetAndObserveSegmentationNode(before[0])
+            editor.SetSelectedSegmentID(before[1])
+            if isinstance(error, LeanSegError) or not isinstance(error, Exception):
+                raise
+            raise OutputError(_("Writing failed ({error}); nothing was changed.").format(error=error)) from error
+
+    def _writeSlices(self, segmentationNode: Any, segmentId: str, volumeNode: Any, masks: Masks) -> None:
+        placed = placeMasks(segmentationNode, volumeNode, masks)
+        editable = self._editable(segmentationNode, segmentId, placed)
+        before = Snapshot([segmentationNode.GetSegmentation()])
+        if self._saveStateForUndo is not None:
+            self._saveStateForUndo()
+        try:
+            self._modify(segmentationNode, segmentId, placed, editable)
+        except BaseException:
+            before.restore()
+            raise
+        if segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole()) is None:
+            segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if self._saveStateForUndo is None:
+            self._undoStack.push(segmentationNode, before)
+
+    def _writeItems(self, segmentationNode: Any, segmentId: str, frames: SequenceFrames, masks: Masks) -> None:
+        browser = frames.browserNode
+        sequence = synchronizedSequence(segmentationNode, browser)
+        isNew = sequence is None
+        if isNew:
+            sequence = makeSynchronizedSequence(segmentationNode, browser)
+        items = [itemSegmentation(sequence, browser, index) for index in range(frames.count)]
+        before = Snapshot([items[index] for index in masks])
+        lacking = [item for item in items if item.GetSegment(segmentId) is None]
+        if self._saveStateForUndo is not None and set(masks) == {frames.currentIndex()}:
+            self._saveStateForUndo()
+        try:
+            for item in lacking:
+                addEmptyCopy(item, segmentationNode, segmentId)
+            with showingItems(browser) as show:
+                for index, mask in masks.items():
+                    show(index)
+                    placed = placeMasks(segmentationNode, frames.volumeNode, {0: mask})
+                    editable = self._editable(segmentationNode, segmentId, placed)
+                    self._modify(segmentationNode, segmentId, placed, editable)
+        except BaseException:
+            before.restore()
+            for item in lacking:
+                if item.GetSegment(segmentId) is not None:  # the snapshot knew only what was to be written
+                    item.RemoveSegment(segmentId)
+            if isNew:
+                removeSynchronizedSequence(sequence, browser)
+            raise
+        self._undoStack.push(segmentationNode, before)
+
+    def _editable(self, segmentationNode: Any, segmentId: str, placed: PlacedMask) -> NDArray[np.bool_]:
+        """(k, j, i): where mask mode and intensity range allow editing.
+
+        Raises:
+            IncompatibleInputError: they need a segment or volume that is not chosen; Slicer would do nothing.
+        """
+        editor = self._editorNode
+        mode, maskSegment = editor.GetMaskMode(), editor.GetMaskSegmentID() or ""
+        hasRange = editor.GetSourceVolumeIntensityMask()
+        if mode == slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere and not hasRange:
+            return np.ones(placed.mask.shape, bool)
+        isInsideOne = mode == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
+        if isInsideOne and segmentationNode.GetSegmentation().GetSegment(maskSegment) is None:
+            raise IncompatibleInputError(
+                _("Editing is allowed inside one segment only, but none is chosen. Choose one under Masking.")
+            )
+        if hasRange and not self._logic.UpdateAlignedSourceVolume():
+            raise IncompatibleInputError(
+                _("Editing is limited to a range of intensities, but no source volume is chosen. Choose one.")
+            )
+        source = (self._logic.GetAlignedSourceVolume(), editor.GetSourceVolumeIntensityMaskRange()) if hasRange else ()
+        forbidden = slicer.vtkOrientedImageData()
+        if not segmentationNode.GenerateEditMask(forbidden, mode, placed.grid, segmentId, maskSegment, *source):
+            raise OutputError(_("Slicer could not compute where editing is allowed; nothing was changed."))
+        return np.asarray(arrayOf(forbidden) == 0)
+
+    def _modify(self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]) -> None:
+        """Remove what left the segment, add what is in it, and look whether it is there.
+
+        Not in one step: ModificationModeSet would empty all other frames, whatever extent it is given.
+        """
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        old = readSegment(segment, placed)
+        changing = placed.written & editable
+        modes = slicer.vtkSlicerSegmentEditorLogic
+        for voxels, mode in (
+            (old & ~placed.mask & changing, modes.ModificationModeRemove),
+            (placed.mask & changing, modes.ModificationModeAdd),
+        ):
+            if voxels.any():
+                modifier = modifierOf(voxels, placed)
+                self._logic.ModifySegmentByLabelmap(segmentationNode, segmentId, modifier, mode, True, False)
+        if not np.array_equal(readSegment(segment, placed), np.where(changing, placed.mask, old)):
+            raise OutputError(_("Slicer did not write the segment; nothing was changed. Save your work and restart."))
+
+
+def _checkTarget(segmentationNode: Any, segmentId: str) -> None:
+    if segmentationNode is None or segmentationNode.GetScene() is None:
+        raise IncompatibleInputError(_("The segmentation is no longer in the scene. Choose another one."))
+    name, segmentation = segmentationNode.GetName(), segmentationNode.GetSegmentation()
+    if segmentation.GetSegment(segmentId) is None:
+        raise UnknownNameError("segment", segmentId, segmentation.GetSegmentIDs())
+    stored = segmentation.GetSourceRepresentationName()
+    if stored != LABELMAP:
+        text = _("{name} is stored as {stored}; a binary labelmap is needed. Convert it in the module Segmentations.")
+        raise IncompatibleInputError(text.format(name=name, stored=stored))
+
+
+def _checkMasks(frames: VolumeFrames | SequenceFrames, masks: Masks) -> None:
+    checkVolume(frames.volumeNode)
+    for index, mask in masks.items():
+        _depth, height, width = frames.geometry(index).shape
+        if mask.dtype != np.bool_ or mask.shape != (height, width):
+            text = _(
+                "The mask of frame {index} is {kind} {shape}; booleans {expected} (j, i) are needed. Threshold it."
+            )
+            raise IncompatibleInputError(
+                text.format(index=index, kind=mask.dtype, shape=mask.shape, expected=(height, width))
+            )
