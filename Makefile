@@ -26,8 +26,10 @@ help:
 demo: $(VENV)/.ready
 	$(VENV)/$(BIN)/leanseg demo -o "$(OUTPUT)"
 
+# The Slicer side runs in a process of its own: Slicer's libraries do not have to get along with torch.
 test: lint
 	$(TEST_VENV)/$(BIN)/python -m pytest
+	$(TEST_VENV)/$(BIN)/python -m pytest Testing/host Testing/slicer
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/$(BIN)/ruff check
@@ -47,7 +49,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(TEST_VENV)/.ready: pyproject.toml constraints.txt
 	$(call make_environment,$(TEST_VENV))
-	$(TEST_VENV)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) -e ".[train,dev]"
+	$(TEST_VENV)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) -e ".[train,dev,host]"
 	$(call install_runtime,$(TEST_VENV))
 	@touch $@
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ from leanseg.volume import Volume
 
 _CLIP_FRAMES = 12
 _REAL_PARTS = ("busi:test", "bus_bra:external_test163")
+_SCREENSHOTS = Path(__file__).parents[1] / "Resources" / "Screenshots"
+"""Made by docs/screenshots.py; beside the package in a checkout."""
+_SCREENS = {
+    "ultrasound_kd_proposal.png": "Proposal: the outline that the model offers, and where it is unsure",
+    "ultrasound_kd_corrected.png": "Accepted and corrected with the Segment Editor; measurements below",
+    "ultrasound_kd_environment.png": "The environment panel of a Slicer that lacks the runtime",
+}
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,21 @@ def run_demo(folder: Path, progress: Progress) -> Path:
     write_json(reports, folder / "report.json")
     page = folder / "index.html"
     with written_beside(page) as temporary:
-        temporary.write_text(_PAGE.format(sections="\n".join(sections)), encoding="utf-8")
+        temporary.write_text(_PAGE.format(sections="\n".join([*sections, _screens(folder)])), encoding="utf-8")
     return page
+
+
+def _screens(folder: Path) -> str:
+    """The modules in Slicer, as pictures; empty where the package was installed without them."""
+    figures = []
+    for name, caption in _SCREENS.items():
+        if (_SCREENSHOTS / name).is_file():
+            shutil.copyfile(_SCREENSHOTS / name, folder / "pictures" / name)
+            figures.append(f'<img src="pictures/{name}" alt="{caption}"><p>{caption}.</p>')
+    if not figures:
+        return ""
+    about = "The same models in 3D Slicer, module <i>Breast ultrasound segmentation</i>, on a simulated clip."
+    return f'<h2>In 3D Slicer</h2>\n<p>{about}</p>\n<div class="screens">{"".join(figures)}</div>'
 
 
 def _built_in_cases() -> list[DemoCase]:
@@ -208,7 +229,8 @@ a {{ color: #7fb8ff; }}
 section {{ border-top: 1px solid #343a40; padding: .5rem 0 1rem; }}
 figure {{ display: inline-block; margin: 0 .75rem .5rem 0; width: 22%; min-width: 12rem; vertical-align: top; }}
 figure img {{ width: 100%; }}
-figcaption {{ color: #9aa3ab; }}
+figcaption, .screens p {{ color: #9aa3ab; }}
+.screens img {{ width: 100%; }}
 </style></head><body>
 <h1>LeanSeg demo</h1>
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from

@@ -14,6 +14,13 @@ from leanseg.segmentation import Segment
 from Testing.engine.tiny import dark_on_bright, ellipse, write_tiny_bundle
 
 SMALL = (64, 80)
+SCREENSHOTS = demo._SCREENSHOTS
+
+
+@pytest.fixture(autouse=True)
+def without_screenshots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The pictures of the cases alone."""
+    monkeypatch.setattr(demo, "_SCREENSHOTS", tmp_path / "none")
 
 
 def quiet(done: int, total: int, what: str) -> None:
@@ -89,6 +96,18 @@ def test_the_page_shows_every_case_with_pictures_and_files(
     assert "Research only; not for clinical use." in page.words
     assert "No lesion there, none drawn." in page.words and "a frame." in page.words
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_the_page_shows_the_slicer_module_where_its_pictures_are(
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_SCREENSHOTS", SCREENSHOTS)
+    folder = run_demo(tmp_path, quiet).parent
+    page = Page((folder / "index.html").read_text(encoding="utf-8"))
+    screens = [source for source in page.images if "ultrasound_kd" in source]
+    assert len(screens) == 3 and "In 3D Slicer" in page.words
+    for source in screens:
+        assert sitk.ReadImage(str(folder / source)).GetSize()[0] > 1000
 
 
 def test_the_report_of_the_demo_has_what_the_page_says(

@@ -17,17 +17,25 @@ else:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "leanseg"
 SCRIPTS = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+MODULES = sorted(path.parent for path in ROOT.glob("*/CMakeLists.txt") if path.parent != PACKAGE)
+"""The extension's Slicer modules."""
 MAX_LINES = 500
 MAX_BYTES = 3_000_000
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "misc", "base"}
 
 
-def cmake_list(name: str) -> list[str]:
-    """Words of `set(NAME ...)` in leanseg/CMakeLists.txt, comments left away."""
-    text = re.sub(r"#.*", "", (PACKAGE / "CMakeLists.txt").read_text(encoding="utf-8"))
+def cmake_list(name: str, folder: Path = PACKAGE) -> list[str]:
+    """Words of `set(NAME ...)` in a CMakeLists.txt, comments left away and ${MODULE_NAME} filled in."""
+    text = re.sub(r"#.*", "", (folder / "CMakeLists.txt").read_text(encoding="utf-8"))
     found = re.search(rf"set\({name}\s+(.*?)\)", text, flags=re.DOTALL)
-    assert found is not None, f"leanseg/CMakeLists.txt sets no {name}"
-    return found.group(1).split()
+    assert found is not None, f"{folder.name}/CMakeLists.txt sets no {name}"
+    return found.group(1).replace("${MODULE_NAME}", folder.name).split()
+
+
+def files_below(folder: Path) -> set[str]:
+    """Relative paths of the files that a module installs."""
+    files = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {path.relative_to(folder).as_posix() for path in files} - {"CMakeLists.txt"}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,22 @@ def test_cmake_lists_every_file(name: str, on_disk: set[str]) -> None:
     assert sorted(set(listed) - on_disk) == [], f"take these out of {name} in leanseg/CMakeLists.txt"
     assert listed == sorted(listed), f"{name}: sorted, each file once"
     assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda folder: folder.name)
+def test_cmake_lists_every_file_of_a_module(module: Path) -> None:
+    listed = cmake_list("MODULE_PYTHON_SCRIPTS", module) + cmake_list("MODULE_PYTHON_RESOURCES", module)
+    assert sorted(listed) == sorted(files_below(module))
+    text = (module / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert f"set(MODULE_NAME {module.name})" in text
+    for words in ("slicerMacroBuildScriptedModule", "WITH_GENERIC_TESTS", "slicer_add_python_unittest"):
+        assert words in text
+
+
+def test_no_two_modules_install_a_file_of_one_name() -> None:
+    """All modules of an extension are installed into one folder; the later one would overwrite the earlier."""
+    installed = [name for module in MODULES for name in files_below(module)]
+    assert sorted(installed) == sorted(set(installed))
 
 
 def test_extension_and_package_agree() -> None:

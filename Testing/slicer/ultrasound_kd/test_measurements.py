@@ -1,0 +1,128 @@
+"""Sizes in the table and in the CSV file, against sizes computed by hand."""
+
+import csv
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from Testing.slicer import gestures
+from Testing.slicer.ultrasound_kd.panel_test import PanelTest
+
+SPACING_MM = 0.2
+
+
+class TestMeasurements(PanelTest):
+    def testAnEllipseOfKnownAxes(self):
+        """Half axes of 20 x 10 pixels of 0.2 mm: 8 x 4 mm, area pi x 4 x 2 = 25.13 mm2."""
+        self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
+        j, i = np.mgrid[0:60, 0:80]
+        self.fill(((i - 40) / 20) ** 2 + ((j - 30) / 10) ** 2 <= 1)
+        frame, lesion, area, long, short, ratio = self.row(0)
+        self.assertEqual((frame, lesion), ("2", "1"))
+        self.assertAlmostEqual(float(area), 25.13, delta=0.4)
+        self.assertAlmostEqual(float(long), 8, delta=SPACING_MM + 0.05)
+        self.assertAlmostEqual(float(short), 4, delta=SPACING_MM + 0.05)
+        self.assertAlmostEqual(float(ratio), 0.51, delta=0.011)  # 21 pixels over 41
+        self.assertEqual(self.ui.measurementsTable.horizontalHeaderItem(2).text(), "Area\n(mm²)")
+
+    def testARectangleIsExactAlsoInTheFile(self):
+        """20 x 10 pixels: 4 x 2 mm, 8 mm2; the diagonal is sqrt(20) = 4.4721 mm at atan(1/2) = 26.565 degrees.
+
+        To 1 degree that is 27: 4 cos 27 + 2 sin 27 = 4.4720, and across it 4 sin 27 + 2 cos 27 = 3.5980.
+        """
+        self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
+        self.fill(rectangle())
+        self.assertEqual(self.row(0), ["2", "1", "8.0", "4.5", "3.6", "0.50"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sizes.csv"
+            self.widget.measurements.askForFile = lambda suggested: str(path)
+            self.press(self.ui.exportButton)
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))
+        self.assertEqual(
+            rows,
+            [
+                ["frame", "lesion", "unit", "area", "long_axis", "short_axis", "depth_width_ratio"],
+                ["2", "1", "mm", "8.0000", "4.4720", "3.5980", "0.5000"],
+            ],
+        )
+        self.assertEqual(self.message, "1 measurements written to sizes.csv.")
+
+    def testWithoutSpacingSizesAreInPixels(self):
+        self.addVolume(np.eye(4))
+        self.fill(rectangle())
+        self.assertEqual(self.row(0)[:3], ["2", "1", "200.0"])
+        self.assertEqual(self.ui.measurementsTable.horizontalHeaderItem(2).text(), "Area\n(px²)")
+
+    def testAScalingTransformCounts(self):
+        """Twice the size in the world: 4 times the area."""
+        volume = self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        for n in range(3):
+            matrix.SetElement(n, n, 2)
+        transform.SetMatrixTransformToParent(matrix)
+        volume.SetAndObserveTransformNodeID(transform.GetID())
+        self.fill(rectangle(), transform)
+        self.assertEqual(self.row(0)[2], "32.0")
+
+    def testAStrokeIsMeasuredSoon(self):
+        self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
+        node, segmentId = self.fill(rectangle())
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, self.volume)
+        array[1, 50:52, 70:72] = 1  # a second lesion: 4 pixels, 0.16 mm2
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, self.volume)
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 2, 5))
+        self.assertEqual(self.row(1)[:3], ["2", "2", "0.2"])
+
+    def testAFolderThatCannotBeWritten(self):
+        self.addVolume(np.eye(4))
+        self.fill(rectangle())
+        self.widget.measurements.askForFile = lambda suggested: str(
+            Path(tempfile.gettempdir()) / "no such folder" / "a.csv"
+        )
+        with self.assertLogs(level="ERROR") as logged:
+            self.press(self.ui.exportButton)
+        self.assertEqual(len(logged.records), 1)
+        self.assertIn("cannot be written", self.message)
+
+    def tearDown(self):
+        self.widget.measurements.__dict__.pop("askForFile", None)
+        super().tearDown()
+
+    def addVolume(self, matrix):
+        """Three frames of 60 x 80 pixels."""
+        noise = np.random.default_rng(0).integers(0, 255, (3, 60, 80)).astype(np.uint8)
+        self.volume = slicer.util.addVolumeFromArray(noise, matrix)
+        self.choose(self.volume)
+        return self.volume
+
+    def fill(self, mask, transform=None):
+        """A segment with the mask in the second frame, chosen as target; waits for the table."""
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        node.CreateDefaultDisplayNodes()
+        node.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
+        if transform is not None:
+            node.SetAndObserveTransformNodeID(transform.GetID())
+        segmentId = node.GetSegmentation().AddEmptySegment("lesion", "lesion")
+        array = np.zeros((3, 60, 80), np.uint8)
+        array[1] = mask
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, self.volume)
+        self.ui.targetSegmentationSelector.setCurrentNode(node)
+        self.editor.setCurrentSegmentID(segmentId)
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 1, 5))
+        return node, segmentId
+
+    def row(self, number):
+        table = self.ui.measurementsTable
+        return [table.item(number, column).text() for column in range(table.columnCount)]
+
+
+def rectangle():
+    """20 pixels wide, 10 high."""
+    mask = np.zeros((60, 80), bool)
+    mask[10:20, 30:50] = True
+    return mask

@@ -1,0 +1,220 @@
+"""Breast ultrasound segmentation: propose, look, accept or reject, correct, measure. Research only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+from UltrasoundKDLib import sample_data, shortcuts
+from UltrasoundKDLib.logic import UltrasoundKDLogic
+
+#
+# UltrasoundKD
+#
+
+
+class UltrasoundKD(ScriptedLoadableModule):
+    """What Slicer shows about the module."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Breast ultrasound segmentation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Segmentations", "Sequences", "SampleData"]
+        self.parent.contributors = ["LeanSeg maintainers"]
+        self.parent.helpText = _(
+            "<p>Outlines breast lesions in ultrasound images, clips and sequences. Choose an image, press Apply, look"
+            " at the outline and the uncertainty, then accept it as a segment (one Undo takes it back) or reject it."
+            " Correct it with the Segment Editor below, and read its sizes from the table. No image leaves this"
+            " computer.</p><p><b>For research only. Not for clinical use.</b></p><p>No image at hand? Sample Data has"
+            " a simulated image and clip, under LeanSeg.</p><p>Keyboard shortcuts while the module is shown:</p>"
+        )
+        self.parent.helpText += shortcuts.helpTable()
+        self.parent.acknowledgementText = _(
+            "The models are students of a joint distillation from two teachers. Please cite: H. Guo, Y. Ding, H. Dang,"
+            " T. Liu, X. Song, G. Zhang, S. Yao, D. Hou, Z. Lyu: A joint distillation model for the tumor segmentation"
+            " using breast ultrasound images. Journal of Biomedical Engineering, doi:10.7507/1001-5515.202311054."
+        )
+        slicer.app.connect("startupCompleted()", sample_data.registerSampleData)
+
+
+#
+# UltrasoundKDWidget
+#
+
+
+class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Life of the panel, scene events, the Segment Editor and the measurements."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    def setup(self) -> None:
+        from UltrasoundKDLib.measurements_section import MeasurementsSection
+        from UltrasoundKDLib.panel import Panel
+
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/UltrasoundKD.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = UltrasoundKDLogic()
+        self.panel = Panel(self.ui, self.logic, self.onTargetChanged)
+        self.measurements = MeasurementsSection(self.ui, self.logic, self.panel)
+        self.shortcuts = shortcuts.Shortcuts(self.ui)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+
+    def cleanup(self) -> None:
+        """Before the module is unloaded or reloaded."""
+        self.exit()
+        self.removeObservers()
+        self.measurements.close()
+        self.panel.close()
+
+    def onReload(self) -> None:
+        """Reload the parts too; Slicer itself reloads only this file."""
+        import sys
+
+        wasShown = self.panel.isShown
+        for name in [name for name in sys.modules if name.partition(".")[0] == "UltrasoundKDLib"]:
+            del sys.modules[name]
+        slicer.util.reloadScriptedModule(self.moduleName)
+        if wasShown:  # nobody tells the new panel that it is shown already
+            slicer.util.getModuleWidget(self.moduleName).enter()
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self._useScene()
+        self.panel.enter()
+        self.ui.segmentEditorWidget.installKeyboardShortcuts()
+        self.shortcuts.install()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.shortcuts.remove()
+        self.panel.exit()
+        editor = self.ui.segmentEditorWidget
+        editor.setActiveEffect(None)
+        editor.uninstallKeyboardShortcuts()
+        editor.removeViewObservations()
+
+    # Scene
+
+    def _useScene(self) -> None:
+        """The Segment Editor node of this scene; it is made where there is none."""
+        editorNode = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLSegmentEditorNode")
+        if editorNode is None:
+            editorNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            editorNode.UnRegister(None)
+            editorNode.SetSingletonTag(self.moduleName)
+            editorNode = slicer.mrmlScene.AddNode(editorNode)
+        self.ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
+        self.ui.segmentEditorWidget.setupViewObservations()
+        self.removeObservers(self.onSegmentSelected)
+        self.addObserver(editorNode, vtk.vtkCommand.ModifiedEvent, self.onSegmentSelected)
+
+    def onSceneStartClose(self, *_args: Any) -> None:
+        self.removeObservers(self.onSegmentSelected)
+        self.removeObservers(self.onSegmentsChanged)
+        wasApplying = self.panel.leaveScene()
+        editor = self.ui.segmentEditorWidget
+        editor.setActiveEffect(None)
+        editor.removeViewObservations()
+        editor.setSegmentationNode(None)
+        self.measurements.clear()
+        if wasApplying:
+            self.panel.message.say(_("The scene was closed, so the run was cancelled. Choose an image."))
+
+    def onSceneEndClose(self, *_args: Any) -> None:
+        """Closed, or loaded."""
+        if self.panel.isShown and not slicer.mrmlScene.IsClosing():
+            self._useScene()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
+        if node is not self.panel.volume or slicer.mrmlScene.IsClosing():
+            return
+        wasApplying = self.panel.leaveImage()
+        self.measurements.clear()
+        self.ui.inputSelector.setCurrentNode(None)
+        if wasApplying:
+            text = _("{name} was removed, so the run was cancelled. Choose another image.")
+            self.panel.message.say(text.format(name=node.GetName()), True)
+
+    def onTargetChanged(self) -> None:
+        """The Segment Editor works on the target of the panel."""
+        editor, panel = self.ui.segmentEditorWidget, self.panel
+        segmentationNode = panel.target.segmentation
+        editor.setSegmentationNode(segmentationNode)
+        editor.setSourceVolumeNode(panel.volume if panel.session.frames is not None else None)
+        if panel.target.segmentId:
+            editor.setCurrentSegmentID(panel.target.segmentId)
+        self.removeObservers(self.onSegmentsChanged)
+        if segmentationNode is not None:
+            segmentation = segmentationNode.GetSegmentation()
+            for event in ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SourceRepresentationModified"):
+                self.addObserver(segmentation, getattr(segmentation, event), self.onSegmentsChanged)
+        self.measurements.schedule()
+
+    def onSegmentsChanged(self, *_args: Any) -> None:
+        """Somebody, perhaps the Segment Editor, has changed the target."""
+        self.panel.updateTarget()
+        self.measurements.schedule()
+
+    def onSegmentSelected(self, *_args: Any) -> None:
+        self.measurements.schedule()
+
+
+#
+# UltrasoundKDTest
+#
+
+
+class UltrasoundKDTest(ScriptedLoadableModuleTest):
+    """From the sample image to a measured segment, through the panel. Needs OpenVINO; Testing/slicer tests the rest."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self) -> None:
+        self.setUp()
+        self.test_AnAcceptedLesionHasTheAreaOfTheTruth()
+
+    def test_AnAcceptedLesionHasTheAreaOfTheTruth(self) -> None:
+        from leanseg.phantom import SPACING_MM, ultrasound_phantom
+
+        slicer.util.selectModule("UltrasoundKD")
+        widget = slicer.util.getModuleWidget("UltrasoundKD")
+        self.delayDisplay("Propose")
+        widget.ui.inputSelector.setCurrentNode(sample_data.addPhantom(sample_data.STILL_IMAGE))
+        widget.ui.applyButton.click()
+        self._waitFor(lambda: widget.ui.acceptButton.enabled or not widget.panel.session.applying)
+        self.assertTrue(widget.ui.acceptButton.enabled, widget.ui.messageLabel.text)  # noqa: PT009
+        self.delayDisplay("Accept and measure")
+        widget.ui.acceptButton.click()
+        self._waitFor(lambda: widget.ui.measurementsTable.rowCount > 0)
+        area = sum(row.area for row in widget.measurements.table.rows)
+        truth = ultrasound_phantom("malignant", seed=1).truth.sum() * SPACING_MM**2
+        self.assertAlmostEqual(area, truth, delta=0.15 * truth)  # noqa: PT009
+
+    def _waitFor(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not condition() and time.monotonic() < end:
+            slicer.app.processEvents()
+            time.sleep(0.005)

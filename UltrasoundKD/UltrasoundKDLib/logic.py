@@ -1,0 +1,129 @@
+"""The module without its panel: models, predictions, accepted results and measurements; usable from scripts."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from UltrasoundKDLib.frame_results import FrameCache, predictFrame
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leanseg.api import Model
+    from leanseg.processing.measure import LesionMeasurement
+    from leanseg.processing.postprocess import PostprocessingConfig
+    from leanseg.segmentation import Segment
+    from leanseg.volume import Volume
+    from leanseg.weights.card import ModelCard
+    from UltrasoundKDLib.frame_results import FrameResult, ModelKey
+
+
+class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
+    """Everything but the panel; usable from scripts."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.cache = FrameCache()
+        self._loaded: dict[ModelKey, Model] = {}
+        self._seconds: dict[ModelKey, list[float]] = {}
+        self._lock = threading.Lock()  # a model runs in one thread at a time
+
+    def models(self) -> list[ModelCard]:
+        """Cards of the models for ultrasound; a damaged bundle is not among them."""
+        import leanseg
+
+        return [card for card in leanseg.list_models() if "ultrasound" in card.inputs and card.engine == "slicewise"]
+
+    def defaultOptions(self, card: ModelCard | None) -> PostprocessingConfig:
+        """Threshold and the like that the model was validated with."""
+        from leanseg.processing.postprocess import PostprocessingConfig
+        from leanseg.weights.card import parse_section
+
+        if card is None:
+            return PostprocessingConfig()
+        return parse_section(PostprocessingConfig, card.postprocessing, card.id, "card.postprocessing")
+
+    def predictFrame(self, modelKey: ModelKey, frame: Volume) -> FrameResult:
+        """Segment one frame (c, 1, j, i); loads the model at its first use. In any thread.
+
+        :raises LeanSegError: no such model, damaged, no runtime, or a frame that does not fit it.
+        """
+        import leanseg
+
+        with self._lock:
+            if modelKey not in self._loaded:
+                self._loaded[modelKey] = leanseg.load_engine(modelKey[0], precision=modelKey[1])
+            result = predictFrame(self._loaded[modelKey], frame)
+        self._seconds.setdefault(modelKey, []).append(result.seconds)
+        return result
+
+    def predictFrames(self, modelKey: ModelKey, frames: dict[int, Volume], progress: Any) -> dict[int, FrameResult]:
+        """As `predictFrame`, for frames by index.
+
+        :raises InferenceCancelled: `progress` returned False.
+        """
+        from leanseg.request import step
+
+        results = {}
+        for done, (index, frame) in enumerate(frames.items()):
+            step(progress, done, len(frames), f"frame {index + 1}")
+            results[index] = self.predictFrame(modelKey, frame)
+        step(progress, len(frames), len(frames), "done")
+        return results
+
+    def secondsPerFrame(self, modelKey: ModelKey | None) -> float | None:
+        """Median of the last runs on this computer; None before the first."""
+        seconds = self._seconds.get(modelKey, [])
+        return statistics.median(seconds[-20:]) if seconds else None
+
+    def accept(
+        self,
+        frames: Any,
+        masks: Mapping[int, np.ndarray],
+        target: tuple[Any, str],
+        writer: Any,
+        lesion: Segment,
+        saveStateForUndo: Callable[[Any], None] | None = None,
+    ) -> tuple[Any, str]:
+        """Write (j, i) masks of frames into a segment, as masking and overwriting of the writer's editor node say.
+
+        :param target: segmentation node or None, id of the segment or empty: what is missing is made.
+        :param writer: `SegmentWriter`
+        :param lesion: name, color and terminology of a new segment: a label of the model's card.
+        :param saveStateForUndo: called with the segmentation node before its first change.
+        :return: segmentation node and id of the segment that were written.
+        :raises LeanSegError: nothing was written; the scene is as it was.
+        """
+        from leanseg.slicer_bridge.segments import addSegment, segmentationFor
+
+        volumeName = frames.volumeNode.GetName()
+        isNew = target[0] is None
+        segmentationNode = segmentationFor(frames.volumeNode, f"{volumeName} segmentation") if isNew else target[0]
+        if saveStateForUndo is not None:
+            saveStateForUndo(segmentationNode)
+        segmentId = target[1] or addSegment(segmentationNode, lesion)
+        try:
+            writer.write(segmentationNode, segmentId, frames, masks)
+        except Exception:
+            if not target[1]:
+                segmentationNode.RemoveSegment(segmentId)
+            if isNew:
+                slicer.mrmlScene.RemoveNode(segmentationNode)
+            raise
+        return segmentationNode, segmentId
+
+    def measure(self, frames: Any, segmentationNode: Any, segmentId: str) -> list[LesionMeasurement]:
+        """Sizes of each lesion of a segment, frame by frame.
+
+        :raises LeanSegError: the image cannot be used.
+        """
+        from UltrasoundKDLib.measurements import measureFrames
+        from UltrasoundKDLib.segment_masks import masksOf
+
+        return measureFrames(masksOf(frames, segmentationNode, segmentId), frames)

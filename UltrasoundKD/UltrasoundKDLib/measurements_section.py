@@ -1,0 +1,89 @@
+"""The section Measurements of the panel: follows the segment that is selected in the Segment Editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+from slicer.i18n import tr as _
+
+from leanseg.errors import LeanSegError
+from UltrasoundKDLib.measurements import MeasurementsTable, writeCsv
+
+if TYPE_CHECKING:
+    from leanseg.processing.measure import LesionMeasurement
+
+DELAY_MS = 200
+
+
+class MeasurementsSection:
+    """Table and export."""
+
+    def __init__(self, ui: Any, logic: Any, panel: Any) -> None:
+        self.table = MeasurementsTable(ui.measurementsTable, self.onFrameChosen)
+        self._ui = ui
+        self._logic = logic
+        self._panel = panel
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY_MS)
+        self._timer.connect("timeout()", self.measure)
+        ui.exportButton.connect("clicked(bool)", self.onExport)
+
+    def close(self) -> None:
+        """No measuring any more."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()")
+
+    def schedule(self) -> None:
+        """Measure soon, and once for many changes: a brush stroke changes the segment often."""
+        self._timer.start()
+
+    def clear(self) -> None:
+        """The image has gone; its sizes must not stay beside the next one."""
+        self._timer.stop()
+        self._show([], "")
+
+    def measure(self) -> None:
+        """Now."""
+        editor, frames = self._ui.segmentEditorWidget, self._panel.session.frames
+        segmentationNode, segmentId = editor.segmentationNode(), editor.currentSegmentID()
+        # The selected segment is not there any more where an undo has removed it.
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId) if segmentationNode is not None else None
+        rows = []
+        try:
+            if frames is not None and segment is not None:
+                rows = self._logic.measure(frames, segmentationNode, segmentId)
+        except LeanSegError as error:
+            self._panel.message.say(str(error), True)
+        self._show(rows, segment.GetName() if rows else "")
+
+    def _show(self, rows: list[LesionMeasurement], segmentName: str) -> None:
+        self.table.show(rows)
+        self._ui.exportButton.enabled = bool(rows)
+        self._ui.measurementsLabel.text = _("Of {segment}").format(segment=segmentName) if rows else ""
+
+    def onFrameChosen(self, index: int) -> None:
+        """Show the frame of a row."""
+        if self._panel.session.frames is not None:
+            self._panel.session.frames.select(index)
+
+    def onExport(self, *_args: Any) -> None:
+        path = self.askForFile(f"{self._panel.volume.GetName()}.csv")
+        if path:
+            self.export(Path(path))
+
+    def askForFile(self, suggested: str) -> str:
+        """The dialog; empty where it is left with Cancel."""
+        return qt.QFileDialog.getSaveFileName(self._ui.exportButton, _("Export measurements"), suggested, "CSV (*.csv)")
+
+    def export(self, path: Path) -> None:
+        """Write the table, and say so."""
+        try:
+            writeCsv(self.table.rows, path)
+        except LeanSegError as error:
+            self._panel.message.say(str(error), True)
+        else:
+            text = _("{count} measurements written to {file}.")
+            self._panel.message.say(text.format(count=len(self.table.rows), file=path.name))

@@ -1,0 +1,83 @@
+"""Chooser of model and precision, with size of the file and the speed that was measured on this computer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import qt
+from slicer.i18n import tr as _
+
+from UltrasoundKDLib.frame_results import ModelKey
+
+if TYPE_CHECKING:
+    from leanseg.weights.card import ModelCard
+
+PRECISION_NAMES = {"int8": "INT8", "fp32": "fp32"}  # in the order of the chooser
+
+
+class ModelChooser:
+    """Fills the two combo boxes and the label of the panel."""
+
+    def __init__(self, modelSelector: Any, precisionSelector: Any, infoLabel: Any) -> None:
+        self._models = modelSelector
+        self._precisions = precisionSelector
+        self._info = infoLabel
+        self._cards: dict[str, ModelCard] = {}
+        self._shown: tuple[ModelKey | None, float | None] | None = None
+
+    def setCards(self, cards: list[ModelCard]) -> None:
+        """What there is to choose from; the present choice stays where it can."""
+        model, precision = self.key or ("", "")
+        self._cards, self._shown = {card.id: card for card in cards}, None
+        wasBlocked = self._models.blockSignals(True)
+        self._models.clear()
+        for card in cards:
+            self._models.addItem(card.title, card.id)
+            self._models.setItemData(self._models.count - 1, card.title, qt.Qt.ToolTipRole)
+        self._models.blockSignals(wasBlocked)
+        self.select(model, precision)
+
+    def select(self, model: str, precision: str) -> None:
+        """Choose these; the first of the list where there is no such model or precision."""
+        wasBlocked = self._models.blockSignals(True)
+        self._models.setCurrentIndex(max(self._models.findData(model), 0 if self._cards else -1))
+        self._models.blockSignals(wasBlocked)
+        self.fillPrecisions(precision)
+
+    def fillPrecisions(self, precision: str = "") -> None:
+        """The precisions of the chosen model."""
+        card = self.card
+        wasBlocked = self._precisions.blockSignals(True)
+        self._precisions.clear()
+        for name, text in PRECISION_NAMES.items():
+            if card is not None and name in card.graphs:
+                self._precisions.addItem(text, name)
+        self._precisions.setCurrentIndex(max(self._precisions.findData(precision), 0 if self._precisions.count else -1))
+        self._precisions.blockSignals(wasBlocked)
+
+    @property
+    def card(self) -> ModelCard | None:
+        return self._cards.get(self._models.currentData)
+
+    @property
+    def key(self) -> ModelKey | None:
+        """Id and precision; None where there is no model."""
+        precision = self._precisions.currentData
+        return (self._models.currentData, precision) if self.card is not None and precision else None
+
+    def showSpeed(self, secondsPerFrame: float | None) -> None:
+        """Update the label; a new measurement is kept for the next start."""
+        if (self.key, secondsPerFrame) == self._shown:
+            return  # it is called for every frame, and settings are slow
+        self._shown = (self.key, secondsPerFrame)
+        if self.key is None:
+            self._info.setText("")
+            return
+        setting = "LeanSeg/SecondsPerFrame/{}/{}".format(*self.key)
+        seconds = float(qt.QSettings().value(setting) or 0)
+        if secondsPerFrame is not None and round(secondsPerFrame, 3) != seconds:
+            seconds = round(secondsPerFrame, 3)
+            qt.QSettings().setValue(setting, seconds)
+        size = self._cards[self.key[0]].graphs[self.key[1]].bytes / 1e6
+        text = _("{size:.1f} MB, {speed:.0f} ms a frame") if seconds else _("{size:.1f} MB, speed: at first use")
+        self._info.setText(text.format(size=size, speed=1000 * seconds))

@@ -1,0 +1,98 @@
+"""The module UltrasoundKD in the test host, for README and `make demo`: `.venv-test/bin/python docs/screenshots.py`.
+
+Real MRML, rendering and model; the main window around them is the host's (Testing/host/README.md).
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.pop("DISPLAY", None)
+ROOT = Path(__file__).resolve().parents[1]
+SCREENSHOTS = ROOT / "Resources" / "Screenshots"
+sys.path[:0] = [str(ROOT / "Testing" / "host"), str(ROOT)]
+
+import slicer_host  # noqa: E402
+
+APP = slicer_host.start(size=(1500, 1000))
+
+import slicer  # noqa: E402
+
+from leanseg.slicer_bridge import environment  # noqa: E402
+from Testing.slicer import gestures  # noqa: E402
+
+
+def main() -> None:
+    APP.loadModule(ROOT / "UltrasoundKD" / "UltrasoundKD.py")
+    APP.startupCompleted.emit()
+    slicer.util.selectModule("UltrasoundKD")
+    ui = slicer.util.getModuleWidget("UltrasoundKD").ui
+    APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    proposal(ui)
+    corrected(ui)
+    environment_panel(ui)
+
+
+def proposal(ui) -> None:
+    import SampleData
+
+    source = SampleData.SampleDataLogic().sourceForSampleName("BreastUltrasoundPhantom")
+    [volume] = source.customDownloader(source)
+    ui.inputSelector.setCurrentNode(volume)
+    gestures.settle(100)
+    ui.uncertaintyCheckBox.checked = True
+    apply(ui)
+    save("ultrasound_kd_proposal")
+
+
+def corrected(ui) -> None:
+    """Accepted, and a spicule added with the brush."""
+    gestures.click(ui.acceptButton)
+    ui.uncertaintyCheckBox.checked = False
+    show_only(ui, "correct", "measurements")
+    red = APP.layoutManager().sliceWidget("Red")
+    gestures.click(slicer.util.findChild(ui.segmentEditorWidget, "Paint"))
+    start = gestures.pointInView(red, (-27.0, -12.0, 0.0))
+    gestures.drag(red, [(start[0] + step, start[1] + step) for step in range(0, 40, 8)])
+    gestures.settle(300)
+    save("ultrasound_kd_corrected")
+
+
+def environment_panel(ui) -> None:
+    """As on a Slicer in which no runtime is installed yet."""
+    examine = environment.examinePackage
+
+    def without_runtime(name, *arguments, **options):
+        found = examine(name, *arguments, **options)
+        return replace(found, state="missing", version="") if name in ("openvino", "onnxruntime") else found
+
+    with mock.patch.object(environment, "examinePackage", without_runtime):
+        slicer.util.getModuleWidget("UltrasoundKD").panel.environment.refresh()
+        show_only(ui, "environment")
+        save("ultrasound_kd_environment")
+
+
+def show_only(ui, *names: str) -> None:
+    """Open these sections of the panel and close the others."""
+    for name in ("input", "model", "proposal", "correct", "measurements", "environment"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = name not in names
+    gestures.settle(200)
+
+
+def apply(ui) -> None:
+    gestures.click(ui.applyButton)
+    if not gestures.waitFor(lambda: ui.applyButton.text == "Apply" and ui.acceptButton.enabled, 30):
+        raise SystemExit(f"No proposal: {ui.messageLabel.text}")
+    gestures.settle(300)
+
+
+def save(name: str) -> None:
+    gestures.screenshot(slicer.util.mainWindow(), SCREENSHOTS / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
