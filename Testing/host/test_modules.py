@@ -67,9 +67,9 @@ DESIGN = """<ui version="4.0"><widget class="qMRMLWidget" name="NAME"><layout cl
 
 @pytest.fixture(scope="module")
 def widgets(tmp_path_factory):
-    """The widgets of two modules, First and Second, loaded once."""
+    """The widgets of two modules, First and Second, loaded once; Third is there to be reloaded."""
     made = []
-    for name in ("First", "Second"):
+    for name in ("First", "Second", "Third"):
         folder = tmp_path_factory.mktemp(name)
         (folder / "Resources" / "UI").mkdir(parents=True)
         (folder / f"{name}.py").write_text(textwrap.dedent(MODULE).replace("NAME", name))
@@ -77,7 +77,7 @@ def widgets(tmp_path_factory):
         slicer_host.start().loadModule(folder / f"{name}.py")
         slicer.util.selectModule(name)
         made.append(slicer.util.getModuleWidget(name))
-    return made
+    return made[:2]
 
 
 def test_switching_modules_exits_one_and_enters_the_other(widgets):
@@ -103,18 +103,19 @@ def test_slicers_own_modules_take_the_place_of_ours(widgets):
 
 
 def test_reloading_reads_the_script_again_and_makes_the_widget_anew(widgets):
-    old = slicer.util.getModuleWidget("Second")
-    slicer.util.selectModule("Second")
+    old = slicer.util.getModuleWidget("Third")
+    slicer.util.selectModule("Third")
     old.events.clear()
-    script = Path(slicer.util.modulePath("Second"))
+    script = Path(slicer.util.modulePath("Third"))
     script.write_text(script.read_text().replace('"applied"', '"applied by the new code"'))
     old.onReload()
-    new = slicer.util.getModuleWidget("Second")
+    new = slicer.util.getModuleWidget("Third")
     assert new is not old and new.parent is old.parent
     assert old.events == ["cleanup"] and new.events == ["setup"]  # nobody is told to enter, as in Slicer
+    slicer.app.settle(10)
     assert not old.ui.apply.visible and new.ui.apply.visible
     new.ui.apply.click()
-    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit("Second")
+    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit("Third")
     assert new.events == ["setup", "applied by the new code", "cleanup"] and old.events == ["cleanup"]
 
 

@@ -4,6 +4,7 @@ import ctk
 import pytest
 import qt
 import slicer
+import slicer_host
 
 
 def test_properties_are_attributes_and_setters_stay():
@@ -34,6 +35,8 @@ def test_a_cpp_object_takes_no_new_attributes():
     for widget in (qt.QLabel(), ctk.ctkSliderWidget(), slicer.qMRMLNodeComboBox()):
         with pytest.raises(AttributeError, match="no new attributes"):
             widget.mine = 1
+    assert slicer_host.stubsUsed == {"ctkSliderWidget.mine", "qMRMLNodeComboBox.mine"}
+    slicer_host.clearRecords()
     with pytest.raises(AttributeError, match="can not be overwritten"):
         qt.QLabel().show = 1
 
@@ -92,8 +95,6 @@ def test_connect_to_a_signal_that_is_none_raises():
 
 
 def test_static_functions_return_the_value_only(tmp_path):
-    import slicer_host
-
     with slicer_host.modalPolicy(lambda function, text: str(tmp_path / "a.csv")):
         assert qt.QFileDialog.getSaveFileName(None, "Save", "") == str(tmp_path / "a.csv")
 
@@ -143,5 +144,5 @@ def test_a_collapsible_button_hides_its_contents():
 def test_settings_are_kept_and_are_not_the_persons():
     settings = slicer.app.settings()
     settings.setValue("LeanSeg/folder", "a")
-    assert slicer.app.userSettings().value("LeanSeg/folder") == "a"
+    assert qt.QSettings().value("LeanSeg/folder") == "a"
     assert settings.fileName().startswith(slicer.app.temporaryPath)

@@ -66,6 +66,9 @@ def test_a_test_that_leaves_a_record_fails(cause):
         (lambda: __import__("ctk").ctkRangeSlider(), "ctkRangeSlider"),
         (lambda: slicer.qSlicerMouseModeToolBar(), "qSlicerMouseModeToolBar"),
         (lambda: getattr(slicer.app, "extensionsManagerModel", None), "slicer.app.extensionsManagerModel"),
+        (lambda: hasattr(slicer.app.coreIOManager(), "openDialog"), "FileIO.openDialog"),
+        (lambda: hasattr(slicer.modules.data, "widgetPresets"), "CoreModule.widgetPresets"),
+        (lambda: hasattr(slicer.qMRMLNodeComboBox(), "model"), "qMRMLNodeComboBox.model"),
         (lambda: hasattr(slicer.packaging, "pip_ensure"), "slicer.packaging.pip_ensure"),
         (
             lambda: slicer.packaging.pip_install("a", blocking=False, completedCallback=_fail),
@@ -74,16 +77,17 @@ def test_a_test_that_leaves_a_record_fails(cause):
         (lambda: slicer.mrmlScene.Clear(1), "mrmlScene.Clear(1)"),
     ],
 )
-def test_what_is_not_modelled_is_recorded(use, name):
+def test_what_is_not_modeled_is_recorded(use, name):
     use()
     assert _taken(slicer_host.stubsUsed) == [name]
 
 
 def test_an_unknown_class_or_property_in_a_designer_file_is_recorded(tmp_path):
     (tmp_path / "a.ui").write_text(
-        """<ui version="4.0"><widget class="QWidget" name="top"><widget class="ctkSliderWidget" name="slider">
+        """<ui version="4.0"><widget class="qMRMLWidget" name="top"><widget class="ctkSliderWidget" name="slider">
         <property name="tickPosition"><number>1</number></property>
         <property name="decimals"><number>1</number></property></widget>
+        <widget class="QWidget" name="inner"><widget class="QWidget" name="innermost"/></widget>
         </widget><customwidgets><customwidget><class>ctkSliderWidget</class><extends>QWidget</extends></customwidget>
         <customwidget><class>ctkDial</class><extends>QWidget</extends></customwidget></customwidgets></ui>"""
     )

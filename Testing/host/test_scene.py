@@ -121,7 +121,8 @@ def test_the_terminology_of_a_lesion_is_found():
     entry = slicer.vtkSlicerTerminologyEntry()
     text = (
         "Segmentation category and type - 3D Slicer General Anatomy list"
-        "~SCT^49755003^Morphologically Altered Structure~SCT^4147007^Mass~^^~Anatomic codes - DICOM master list~SCT^76752008^Breast~^^"
+        "~SCT^49755003^Morphologically Altered Structure~SCT^4147007^Mass~^^"
+        "~Anatomic codes - DICOM master list~SCT^76752008^Breast~^^"
     )
     assert slicer.modules.terminologies.logic().DeserializeTerminologyEntry(text, entry)
     assert entry.GetTypeObject().GetCodeMeaning() == "Mass"

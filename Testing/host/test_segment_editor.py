@@ -144,7 +144,7 @@ def test_masking_keeps_out_of_other_segments(editor):
     assert (editor.mask("first").sum(), editor.mask("second").sum()) == (100, 50)
 
 
-def test_the_intensity_mask_is_honoured(editor):
+def test_the_intensity_mask_is_honored(editor):
     editor.parameters.SetSourceVolumeIntensityMaskRange(50, 150)
     gestures.click(editor.child("SourceVolumeIntensityMaskCheckBox"), (6, 10))
     assert editor.parameters.GetSourceVolumeIntensityMask()

@@ -3,6 +3,7 @@
 import numpy as np
 import qt
 import slicer
+import slicer_host
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -162,4 +163,26 @@ def test_closing_the_scene_leaves_working_views(tmp_path):
     np.testing.assert_array_equal(_pixels(_red().sliceView(), tmp_path / "empty.png")[100, 100], 0)
     _shown(value=100)
     pixels = _pixels(_red().sliceView(), tmp_path / "again.png")
+    np.testing.assert_allclose(_colorAt(pixels, _red(), (32, 32, 2)), 255, atol=2)
+
+
+def test_starting_over_brings_back_layout_directions_and_an_empty_scene():
+    volume = _shown()
+    manager = slicer.app.layoutManager()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    _red().mrmlSliceNode().SetOrientation("Sagittal")
+    gestures.startOver()
+    assert volume.GetScene() is None
+    assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert _red().mrmlSliceNode().GetOrientation() == "Axial"
+    assert slicer.util.selectedModule() == "Data"
+
+
+def test_after_clear_1_the_views_have_their_nodes_again(tmp_path):
+    slicer.mrmlScene.Clear(1)
+    assert slicer_host.stubsUsed == {"mrmlScene.Clear(1)"}
+    slicer_host.clearRecords()
+    assert slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed") is _red().mrmlSliceNode()
+    _shown(value=100)
+    pixels = _pixels(_red().sliceView(), tmp_path / "red.png")
     np.testing.assert_allclose(_colorAt(pixels, _red(), (32, 32, 2)), 255, atol=2)

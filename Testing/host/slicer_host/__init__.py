@@ -26,13 +26,12 @@ def start(size=(1400, 900)):
 
 @contextlib.contextmanager
 def judged(startOver):
-    """A test runs in here: in the application as it is after the start, judged by what happens until it is so again.
+    """A test runs in here, and is judged by what happens until the application is again as it is after the start.
 
     startOver: `Testing.slicer.gestures.startOver`, which leaves the module, closes the scene and resets the views.
 
     :raises AssertionError: an error in a slot or observer, a stand-in that models nothing, an unexpected modal dialog.
     """
-    startOver()
     clearRecords()
     yield
     start().settle(10)

@@ -14,7 +14,7 @@ from slicer_host import ctk_widgets, modules, mrml_widgets, pythonqt, segment_ed
 from slicer_host.file_io import FileIO
 from slicer_host.main_window import qSlicerMainWindow
 from slicer_host.qt_properties import storedProperty
-from slicer_host.record import recordUnraised, stubsUsed
+from slicer_host.record import notModeled, recordUnraised
 from slicer_host.scene import Scene
 
 _SCRIPTED = Path(__file__).parent / "scripted"
@@ -56,9 +56,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return QtCore.QSettings()
 
     def __getattr__(self, name):
-        if not name.startswith("_"):
-            stubsUsed.add("slicer.app." + name)
-        raise AttributeError(f"The test host does not model slicer.app.{name}")
+        raise notModeled("slicer.app", name)
 
     # what Slicer's own scripts and our modules ask the application for
 
@@ -83,8 +81,6 @@ class qSlicerApplication(QtWidgets.QApplication):
     def settings(self):
         return self._settings
 
-    userSettings = settings
-
     def testingEnabled(self):
         return True
 
@@ -106,7 +102,6 @@ class qSlicerApplication(QtWidgets.QApplication):
         """Load a module's script as at the start of Slicer, and return it as `slicer.modules.<name>`."""
         module = modules.loadScript(path)
         self._mainWindow.moduleSelector().addModule(module)
-        self._modules.moduleLoaded.emit(module.name)
         return module
 
     def settle(self, ms=100):

@@ -132,7 +132,6 @@ class ctkSliderWidget(QtWidgets.QWidget):
     decimals = qtProperty(
         int, lambda self: self._spinBox.decimals, lambda self, value: self._spinBox.setDecimals(value)
     )
-    suffix = qtProperty(str, lambda self: self._spinBox.suffix, lambda self, value: self._spinBox.setSuffix(value))
 
 
 @standIn
@@ -148,7 +147,7 @@ class ctkWidgetsUtils:
         return widget.grab().toImage()
 
 
-def _unmodelled(name):
+def _unmodeled(name):
     if not name.startswith("ctk"):
         raise AttributeError(f"module 'ctk' has no attribute {name!r}")
     stubsUsed.add(name)
@@ -159,5 +158,5 @@ def install():
     """Make `import ctk` work, and with it the classes above."""
     module = types.ModuleType("ctk", "CTK stand-ins of the test host")
     vars(module).update({name: value for name, value in globals().items() if name.startswith("ctk")})
-    module.__getattr__ = _unmodelled
+    module.__getattr__ = _unmodeled
     sys.modules["ctk"] = module

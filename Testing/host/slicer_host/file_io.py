@@ -4,7 +4,7 @@ from pathlib import Path
 
 import vtk
 from slicer_host import picture_reader
-from slicer_host.record import stubsUsed
+from slicer_host.record import Recorded, stubsUsed
 
 # The first ending that fits names the file type, as `slicer.util.loadNodeFromFile` uses it.
 _FILE_TYPES = (
@@ -16,7 +16,7 @@ _FILE_TYPES = (
 _VOLUME_OPTIONS = {"labelmap": 1, "center": 2, "singleFile": 4, "autoWindowLevel": 8, "discardOrientation": 16}
 
 
-class FileIO:
+class FileIO(Recorded):
     """`slicer.app.coreIOManager()`, as far as `slicer.util` calls it."""
 
     def __init__(self, scene):

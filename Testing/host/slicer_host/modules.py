@@ -9,6 +9,7 @@ import slicer
 from PySide6 import QtCore, QtWidgets
 from slicer_host.mrml_widgets import SceneAware
 from slicer_host.pythonqt import standIn
+from slicer_host.record import Recorded
 
 Signal = QtCore.Signal
 
@@ -57,7 +58,7 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerAbstractModuleWidget):
         self._instance.exit()
 
 
-class CoreModule:
+class CoreModule(Recorded):
     """Stands in for a module that Slicer brings (qSlicerCoreModule): its real logic, and an empty panel."""
 
     hidden = False
@@ -74,7 +75,7 @@ class CoreModule:
         return self._panel
 
 
-class ScriptedModule:
+class ScriptedModule(Recorded):
     """What a module's Python class gets as `parent` (qSlicerScriptedLoadableModule)."""
 
     def __init__(self, name, path):
@@ -141,7 +142,6 @@ def publishCoreModules(logics):
 class qSlicerModuleManager(QtCore.QObject):
     """`slicer.app.moduleManager()`; the host unloads no module."""
 
-    moduleLoaded = Signal(str)
     moduleAboutToBeUnloaded = Signal(str)
 
     def module(self, name):

@@ -56,8 +56,6 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
-    nodeAdded = Signal(object)
-    nodeAddedByUser = Signal(object)
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -76,12 +74,9 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
     addEnabled = storedProperty(bool, "addEnabled", True, "sceneChanged")
     removeEnabled = storedProperty(bool, "removeEnabled", True, "sceneChanged")
     renameEnabled = storedProperty(bool, "renameEnabled", False, "sceneChanged")
-    editEnabled = storedProperty(bool, "editEnabled", False)
     showHidden = storedProperty(bool, "showHidden", False, "sceneChanged")
     showChildNodeTypes = storedProperty(bool, "showChildNodeTypes", True, "sceneChanged")
     hideChildNodeTypes = storedProperty("QStringList", "hideChildNodeTypes", [], "sceneChanged")
-    selectNodeUponCreation = storedProperty(bool, "selectNodeUponCreation", True)
-    baseName = storedProperty(str, "baseName", "")
     currentNodeID = qtProperty(
         str, lambda self: self._currentID or "", lambda self, nodeID: self.setCurrentNodeID(nodeID)
     )
@@ -90,14 +85,15 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
         """The nodes of the scene that may be selected, in the order of the scene."""
         if self._scene is None:
             return []
+        kinds, excluded, showChildTypes = self.nodeTypes, self.hideChildNodeTypes, self.showChildNodeTypes
         nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
-        return [node for node in nodes if self._isSelectable(node)]
-
-    def _isSelectable(self, node):
-        kind = node.GetClassName()
-        fits = any(node.IsA(each) for each in self.nodeTypes) if self.showChildNodeTypes else kind in self.nodeTypes
-        hidden = kind in self.hideChildNodeTypes or (node.GetHideFromEditors() and not self.showHidden)
-        return fits and not hidden
+        if showChildTypes:
+            nodes = [node for node in nodes if any(node.IsA(each) for each in kinds)]
+        else:
+            nodes = [node for node in nodes if node.GetClassName() in kinds]
+        showHidden = self.showHidden  # properties are slow to read
+        nodes = [node for node in nodes if showHidden or not node.GetHideFromEditors()]
+        return [node for node in nodes if node.GetClassName() not in excluded]
 
     def sceneChanged(self, *_value):
         nodes = self.nodes()
@@ -140,7 +136,7 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
     def _activated(self, index):
         chosen = self._combo.itemData(index)
         if chosen == "action Create new":
-            self.nodeAddedByUser.emit(self.addNode())
+            self.addNode()
         elif chosen == "action Delete current":
             self.removeCurrentNode()
         elif chosen == "action Rename current":
@@ -159,22 +155,15 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
 
     def setCurrentNodeID(self, nodeID):
         """Select a node by its ID; one that may not be selected changes nothing."""
-        if not nodeID or self.nodeFromID(nodeID) in self.nodes():
+        if nodeID != self._currentID and (not nodeID or self.nodeFromID(nodeID) in self.nodes()):
             self._select(nodeID or None)
 
-    def addNode(self, nodeType=None):
-        """Add a node of the type (default: the first) and select it."""
-        name = self._scene.GenerateUniqueName(self.baseName) if self.baseName else ""
-        node = self._scene.CreateNodeByClass(nodeType or self.nodeTypes[0])
-        node.UnRegister(None)
-        if name:
-            node.SetName(name)
-        node = self._scene.AddNode(node)
+    def addNode(self):
+        """Add a node of the first type, and select it."""
+        node = self._scene.AddNewNodeByClass(self.nodeTypes[0])
         if hasattr(node, "CreateDefaultDisplayNodes"):
             node.CreateDefaultDisplayNodes()
-        if self.selectNodeUponCreation:
-            self.setCurrentNode(node)
-        self.nodeAdded.emit(node)
+        self.setCurrentNode(node)
         return node
 
     def removeCurrentNode(self):
@@ -188,7 +177,7 @@ class qMRMLNodeComboBox(SceneAware, QtWidgets.QWidget):
             node.SetName(name)
 
 
-def _unmodelled(name):
+def _unmodeled(name):
     if not name.startswith(("qMRML", "qSlicer")):
         raise AttributeError(f"module 'slicer' has no attribute {name!r}")
     stubsUsed.add(name)
@@ -203,4 +192,4 @@ def install(*modules):
         for name, value in vars(module).items():
             if isinstance(value, type) and "standsForCpp" in vars(value) and name.startswith("q"):
                 setattr(slicer, name, value)
-    slicer.__getattr__ = _unmodelled
+    slicer.__getattr__ = _unmodeled

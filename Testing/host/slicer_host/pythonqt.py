@@ -16,7 +16,7 @@ import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 from slicer_host import qt_connections, qt_properties
 from slicer_host.qt_dialogs import guardDialogs
-from slicer_host.record import slotFailed
+from slicer_host.record import notModeled, slotFailed
 from slicer_host.ui_loader import UiLoader
 
 
@@ -70,6 +70,8 @@ def _getMissing(self, name):
         for child in QtCore.QObject.children(self):
             if child.objectName == name:
                 return child
+    if qt_properties.isStandIn(self):
+        raise notModeled(type(self).__name__, name)
     raise AttributeError(f"{type(self).__name__} has no attribute named '{name}'")
 
 

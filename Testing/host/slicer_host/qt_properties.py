@@ -5,6 +5,7 @@ the getter of its name. PySide6's own `true_property` feature is no help: it rem
 """
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtUiTools, QtWidgets
+from slicer_host.record import notModeled
 
 QT_MODULES = (QtCore, QtGui, QtWidgets, QtNetwork, QtUiTools)
 
@@ -160,6 +161,11 @@ def isCppClass(cls):
     return cls.__module__.startswith("PySide6") or "standsForCpp" in cls.__dict__
 
 
+def isStandIn(qobject):
+    """True where an object is of a stand-in's class, or of one that a script derives from it."""
+    return "standsForCpp" in next(cls for cls in type(qobject).__mro__ if isCppClass(cls)).__dict__
+
+
 def setAttribute(self, name, value):
     """`__setattr__` of every QObject: properties are set; a C++ object refuses a new attribute, as in PythonQt."""
     cls = type(self)
@@ -181,6 +187,8 @@ def setAttribute(self, name, value):
             return None
         if declared is not None:
             raise AttributeError(f"Slot '{name}' can not be overwritten on {cls.__name__} object")
+        if isStandIn(self):
+            notModeled(cls.__name__, name)
         raise AttributeError(f"{cls.__name__} has no '{name}', and a C++ object takes no new attributes")
     return _shibokenSetattr(self, name, value)
 

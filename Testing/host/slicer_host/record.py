@@ -10,6 +10,20 @@ modalDialogs: list[tuple[str, str, str]] = []  # (class or static function, titl
 _policies: list = []
 
 
+class Recorded:
+    """Mix-in for stand-ins: an attribute that they lack is recorded and refused."""
+
+    def __getattr__(self, name):
+        raise notModeled(type(self).__name__, name)
+
+
+def notModeled(owner, name):
+    """Record that an attribute was asked for that a stand-in lacks; returns the error to raise."""
+    if not name.startswith("_"):
+        stubsUsed.add(f"{owner}.{name}")
+    return AttributeError(f"The test host does not model {owner}.{name}")
+
+
 def clearRecords():
     """Forget all that was recorded."""
     slotErrors.clear()
@@ -21,7 +35,7 @@ def checkRecords():
     """Raise AssertionError where something was recorded, and forget it."""
     findings = [
         *(f"error in a slot:\n{each}" for each in slotErrors),
-        *(f"not modelled by the host: {each}" for each in sorted(stubsUsed)),
+        *(f"not modeled by the host: {each}" for each in sorted(stubsUsed)),
         *(f"modal dialog nobody expected: {each}" for each in modalDialogs),
     ]
     clearRecords()

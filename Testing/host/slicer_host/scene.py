@@ -63,6 +63,9 @@ class Scene:
         self.mrmlScene.AddNode(crosshair)
         logic = self.applicationLogic
         logic.SetTemporaryPath(temporaryPath)
+        logic.SetHomeDirectory(temporaryPath)
+        logic.SetShareDirectory("share")
+        Path(temporaryPath, "share", "ColorFiles").mkdir(parents=True)  # Slicer's color files are not here
         logic.SetMRMLScene(self.mrmlScene)
         colors = slicer.vtkSlicerColorLogic()  # knows color legends, too
         colors.SetMRMLApplicationLogic(logic)
@@ -81,7 +84,7 @@ class Scene:
         self._remote = slicer.vtkMRMLRemoteIOLogic()
         self._remote.SetMRMLScene(self.mrmlScene)
         self._remote.SetMRMLApplicationLogic(self.applicationLogic)
-        self._remote.GetCacheManager().SetRemoteCacheDirectory(temporaryPath)
+        self._remote.GetCacheManager().SetRemoteCacheDirectory(str(Path(temporaryPath, "cache")))
         self._dataManager = slicer.vtkDataIOManagerLogic()
         self._dataManager.SetMRMLScene(self.mrmlScene)
         self._dataManager.SetMRMLApplicationLogic(self.applicationLogic)

@@ -1,4 +1,4 @@
-"""The Masking box of the Segment Editor stand-in; what it sets in the editor node is honoured by the real logic."""
+"""The Masking box of the Segment Editor stand-in; what it sets in the editor node is honored by the real logic."""
 
 import slicer
 from PySide6 import QtWidgets

@@ -5,7 +5,6 @@ from slicer_host.ctk_widgets import ctkMenuButton
 from slicer_host.mrml_widgets import SceneAware
 from slicer_host.observations import Observations
 from slicer_host.pythonqt import standIn
-from slicer_host.qt_properties import storedProperty
 
 Signal = QtCore.Signal
 _VISIBILITY, _COLOR, _NAME = range(3)  # columns
@@ -35,12 +34,6 @@ class qMRMLSegmentsTableView(SceneAware, QtWidgets.QWidget):
         self._table.itemSelectionChanged.connect(self._selected)
         self._table.itemChanged.connect(self._renamed)
         self._table.cellClicked.connect(self._clicked)
-
-    readOnly = storedProperty(bool, "readOnly", False, "_setReadOnly")
-
-    def _setReadOnly(self, readOnly):
-        triggers = QtWidgets.QAbstractItemView
-        self._table.setEditTriggers(triggers.NoEditTriggers if readOnly else triggers.DoubleClicked)
 
     def segmentationNode(self):
         return self._node

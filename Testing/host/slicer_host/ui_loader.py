@@ -34,7 +34,9 @@ class UiLoader(QtUiTools.QUiLoader):
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
+        recorded = set(stubsUsed)
         widget = super().load(buffer, parent)
+        stubsUsed.intersection_update(recorded)  # PySide6 asks the top widget for an attribute per descendant
         if widget is not None:
             _connect(widget, connections)
         return widget

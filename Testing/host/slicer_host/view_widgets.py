@@ -12,7 +12,7 @@ _BUTTONS = {
     QtCore.Qt.RightButton: "RightButton",
     QtCore.Qt.MiddleButton: "MiddleButton",
 }
-_RENDER_DELAY_MS = 10  # events within this time are rendered once
+_RENDER_DELAY_MS = 1000 // 60  # what happens in between is rendered once, as in Slicer
 
 
 class _ViewWidget(QtWidgets.QWidget):
@@ -149,15 +149,8 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
     def mrmlSliceNode(self):
         return self._view.node
 
-    def mrmlSliceCompositeNode(self):
-        return self._view.logic.GetSliceCompositeNode()
-
     def interactorStyle(self):
         return self._view.style
-
-    def fitSliceToBackground(self):
-        self._view.logic.FitSliceToBackground()
-        self._view.logic.SnapSliceOffsetToIJK()
 
 
 @standIn
@@ -196,8 +189,6 @@ _LAYOUTS = {  # layout -> {view: (row, column)}; of Slicer's many layouts those 
 class qSlicerLayoutManager(QtCore.QObject):
     """Red, Yellow, Green and one 3-D view, in the layouts of _LAYOUTS."""
 
-    layoutChanged = QtCore.Signal(int)
-
     def __init__(self, scene, viewport):
         super().__init__(viewport)
         self._viewport, self._scene = viewport, scene
@@ -219,7 +210,6 @@ class qSlicerLayoutManager(QtCore.QObject):
             if name in places:
                 self._grid.addWidget(widget, *places[name])
         self._layout = layout
-        self.layoutChanged.emit(layout)
 
     layout = property(lambda self: self._layout, setLayout)
     threeDViewCount = property(lambda self: 1)

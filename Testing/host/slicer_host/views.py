@@ -77,6 +77,7 @@ class _View:
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self.window)
         grab.ReadFrontBufferOff()
+        grab.ShouldRerenderOff()
         grab.Update()
         image = grab.GetOutput()
         width, height, _ = image.GetDimensions()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from slicer_host.record import Recorded
+
 
 @dataclass
 class SampleDataSource:
@@ -18,7 +20,7 @@ class SampleDataSource:
     options: dict = field(default_factory=dict)
 
 
-class SampleDataLogic:
+class SampleDataLogic(Recorded):
     """Registered sources by category, and loading those that bring a loader of their own (nothing is downloaded)."""
 
     sources: ClassVar[dict[str, list[SampleDataSource]]] = {}

@@ -1,6 +1,6 @@
 """slicer.packaging (Slicer 5.12) for tests: records what a module asks to install, and installs nothing."""
 
-from slicer_host.record import stubsUsed
+from slicer_host.record import notModeled, stubsUsed
 
 calls: list[tuple[object, dict]] = []  # (requirements, options) of each pip_install
 
@@ -13,6 +13,4 @@ def pip_install(requirements, **options):
 
 
 def __getattr__(name):
-    if not name.startswith("_"):
-        stubsUsed.add("slicer.packaging." + name)
-    raise AttributeError(f"The test host does not model slicer.packaging.{name}")
+    raise notModeled("slicer.packaging", name)
