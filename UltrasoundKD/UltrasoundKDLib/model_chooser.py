@@ -32,7 +32,7 @@ class ModelChooser:
         wasBlocked = self._models.blockSignals(True)
         self._models.clear()
         for card in cards:
-            self._models.addItem(card.title, card.id)
+            self._models.addItem(f"{card.title.partition(':')[0]} ({card.id})", card.id)
             self._models.setItemData(self._models.count - 1, card.title, qt.Qt.ToolTipRole)
         self._models.blockSignals(wasBlocked)
         self.select(model, precision)
@@ -47,6 +47,7 @@ class ModelChooser:
     def fillPrecisions(self, precision: str = "") -> None:
         """The precisions of the chosen model."""
         card = self.card
+        self._models.setToolTip(card.title if card is not None else "")
         wasBlocked = self._precisions.blockSignals(True)
         self._precisions.clear()
         for name, text in PRECISION_NAMES.items():

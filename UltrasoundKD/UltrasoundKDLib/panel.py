@@ -207,7 +207,7 @@ class Panel:
         """Widgets -> session, Segment Editor and measurements."""
         ui = self.ui
         volume = ui.inputSelector.currentNode()
-        if volume is not self.volume:
+        if volume is not self.volume or self.session.frames is None:  # what was wrong with it may have been mended
             self._openImage(volume)
         config = replace(
             self.logic.defaultOptions(self.models.card),

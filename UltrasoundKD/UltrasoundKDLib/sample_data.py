@@ -42,7 +42,7 @@ def loadPhantom(source: Any) -> list[Any]:
 def addPhantom(name: str) -> Any:
     """A new volume node in the scene, shown in the slice views.
 
-    :param name: STILL_IMAGE, an irregular lesion with a shadow; or CLIP, a smooth one that moves for CLIP_FRAMES frames.
+    :param name: STILL_IMAGE, an irregular lesion with a shadow; or CLIP, a smooth one, moving, in CLIP_FRAMES frames.
     """
     from leanseg.phantom import ultrasound_phantom
     from leanseg.slicer_bridge.nodes import scalarVolumeNode

@@ -29,6 +29,7 @@ class UncertaintyOverlay:
         self._volumeNode = volumeNode
         self._node: Any = None
         self._opacity = 0.6
+        self._window: tuple[float, float] | None = None
         self._replaced: list[tuple[Any, str | None, float]] = []
 
     @property
@@ -42,6 +43,8 @@ class UncertaintyOverlay:
 
     def show(self, array: NDArray[np.float32], geometry: VolumeGeometry, transformFrom: Any = None) -> None:
         """Uncertainty (k, j, i) on a grid, under the transform of `transformFrom` (default: of the volume).
+
+        Until it is removed the color window only grows, so that a color means the same in all frames that are shown.
 
         Raises:
             IncompatibleInputError: the array does not fit the geometry.
@@ -85,18 +88,21 @@ class UncertaintyOverlay:
             for display in [self._node.GetNthDisplayNode(n) for n in range(self._node.GetNumberOfDisplayNodes())]:
                 slicer.mrmlScene.RemoveNode(display)
             slicer.mrmlScene.RemoveNode(self._node)
-        self._node = None
+        self._node = self._window = None
 
     def _setColors(self, values: NDArray[np.float32]) -> None:
         low, high = (float(value) for value in np.percentile(values, _WINDOW_PERCENTILES))
         if high <= low:  # less than a hundredth of the image is uncertain, or all of it equally
             high = max(float(values.max()), low + 1e-3)
+        if self._window is not None:
+            low, high = min(low, self._window[0]), max(high, self._window[1])
+        self._window = (low, high)
         display = self._node.GetDisplayNode()
         modified = display.StartModify()
         display.SetAndObserveColorNodeID(_COLORS)
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(low, high)
-        display.SetThreshold(low + _TRANSPARENT * (high - low), max(float(values.max()), high))
+        display.SetThreshold(low + _TRANSPARENT * (high - low), max(float(values.max()), 1.0))
         display.SetApplyThreshold(True)
         display.EndModify(modified)
 

@@ -1,6 +1,8 @@
 """Uncertainty lies over the image where it belongs, and the views are given back."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -53,6 +55,16 @@ class TestUncertaintyOverlay(unittest.TestCase):
         self.overlay.show(np.zeros_like(self.array), self.geometry)
         self.assertGreater(display.GetLowerThreshold(), 0)  # no uncertainty at all: nothing is colored
 
+    def testAColorMeansTheSameInEveryFrameUntilItIsRemoved(self):
+        self.overlay.show(self.array, self.geometry)
+        self.overlay.show(self.array / 2, self.geometry)
+        display = self.overlay.node.GetDisplayNode()
+        self.assertAlmostEqual(display.GetWindowLevelMin(), 0.005, places=3)
+        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.989, places=3)
+        self.overlay.remove()
+        self.overlay.show(self.array / 2, self.geometry)
+        self.assertAlmostEqual(self.overlay.node.GetDisplayNode().GetWindowLevelMax(), 0.4945, places=3)
+
     def testItIsInTheForegroundOfTheViewsOfItsImage(self):
         other = volumeNode(np.zeros((4, 40, 50), np.uint8))
         yellow = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeYellow")
@@ -100,6 +112,18 @@ class TestUncertaintyOverlay(unittest.TestCase):
         self.overlay.hide()
         self.assertFalse(legend.GetVisibility())
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode"), 1)
+
+    def testNoSceneFileKeepsIt(self):
+        self.overlay.show(self.array, self.geometry)
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            self.assertTrue(slicer.util.saveScene(path))
+            slicer.mrmlScene.Clear(0)
+            slicer.util.loadScene(path)
+        self.assertEqual([node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode")], ["clip"])
+        self.assertEqual(slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"), [])
+        for composite in composites():
+            self.assertFalse(composite.GetForegroundVolumeID())
 
     def testRemovingLeavesNothing(self):
         before = slicer.mrmlScene.GetNumberOfNodes()

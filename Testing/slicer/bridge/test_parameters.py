@@ -137,13 +137,11 @@ class TheScene(ParametersTest):
                 self.assertEqual("Findings", loaded.node("InputVolume").GetName())
 
     def test_after_a_scene_was_closed_everything_is_the_default_and_can_be_set(self):
-        for removeSingletons in (0, 1):
-            with self.subTest(removeSingletons):
-                self.parameters.set("frames", 12)
-                slicer.mrmlScene.Clear(removeSingletons)
-                self.assertEqual(4, self.parameters.get("frames"))
-                self.parameters.set("frames", 13)
-                self.assertEqual(13, self.parameters.get("frames"))
+        self.parameters.set("frames", 12)
+        slicer.mrmlScene.Clear(0)
+        self.assertEqual(4, self.parameters.get("frames"))
+        self.parameters.set("frames", 13)
+        self.assertEqual(13, self.parameters.get("frames"))
 
 
 class Observers(ParametersTest):
@@ -164,15 +162,13 @@ class Observers(ParametersTest):
         self.assertEqual(1, self.calls)
 
     def test_closing_a_scene_is_told_once_and_later_changes_are_too(self):
-        for removeSingletons in (0, 1):
-            with self.subTest(removeSingletons):
-                self.parameters.set("frames", 5)
-                self.parameters.observe(self.count)
-                self.calls = 0
-                slicer.mrmlScene.Clear(removeSingletons)
-                self.assertEqual(1, self.calls)
-                self.parameters.set("frames", 5)
-                self.assertEqual(2, self.calls)
+        self.parameters.set("frames", 5)
+        self.parameters.observe(self.count)
+        self.calls = 0
+        slicer.mrmlScene.Clear(0)
+        self.assertEqual(1, self.calls)
+        self.parameters.set("frames", 5)
+        self.assertEqual(2, self.calls)
 
     def test_loading_a_scene_is_told_when_its_values_are_there(self):
         self.parameters.set("frames", 9)

@@ -41,6 +41,19 @@ class TestBadImage(PanelTest):
         self.choose(node)
         self.assertRefused("Harden it first")
 
+    def testWhatWasMendedInAnotherModuleIsUsable(self):
+        """The message says that the transform is to be hardened, in the module Data."""
+        node = self.image()
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "bend")
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        self.choose(node)
+        self.assertFalse(self.ui.applyButton.enabled)
+        slicer.util.selectModule("Data")
+        node.SetAndObserveTransformNodeID(None)
+        slicer.util.selectModule("UltrasoundKD")
+        self.assertTrue(self.ui.applyButton.enabled)
+        self.assertEqual(self.message, "")
+
     def testATransformThatBecomesNonLinearAfterTheImageWasChosen(self):
         node = self.image()
         self.choose(node)
@@ -57,8 +70,13 @@ class TestBadImage(PanelTest):
         self.assertEqual(self.nodes(), nodes)
         self.assertFalse(self.ui.acceptButton.enabled)
 
+    def testAPanelThatHasNeverHadAnImage(self):
+        self.widget.onReload()
+        ui = slicer.util.getModuleWidget("UltrasoundKD").ui
+        self.assertFalse(ui.applyButton.enabled)
+        self.assertIn("Choose an image volume.", ui.messageLabel.text)
+
     def testKeysAndButtonsDoNothingWithoutAnImage(self):
-        """Also for a panel that has never had one."""
         self.choose(None)
         nodes = self.nodes()
         for widget in (self.ui.applyButton, self.ui.acceptButton, self.ui.rejectButton, self.ui.exportButton):

@@ -56,7 +56,8 @@ class TestOptions(PanelTest):
     def testTheSliderIsMovedWithKeys(self):
         """And the outline in the view follows."""
         before = self.pixels()
-        spinBox = slicer.util.findChildren(self.ui.thresholdSlider, className="QDoubleSpinBox")[0]
+        parts = slicer.util.findChildren(self.ui.thresholdSlider)
+        spinBox = next(part for part in parts if part.inherits("QDoubleSpinBox"))
         start = self.ui.thresholdSlider.value
         for _step in range(30):
             gestures.key(spinBox, qt.Qt.Key_Up)
