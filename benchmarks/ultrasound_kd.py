@@ -3,7 +3,8 @@
 import         `import UltrasoundKD` in a process that has Slicer's libraries
 first apply    from the click on Apply to the outline, drawn; the model is loaded meanwhile (one per process)
 apply          the same afterwards, every time without a cached result
-live preview   frames of a clip a second: the wheel turns by one, until the outline of the new frame is drawn
+preview        live preview: from the turn of the wheel to the drawn outline of a frame that was never seen, without
+               and with the uncertainty
 
 Images of 256 x 256, one red slice view of 900 x 900 or so, drawn without a graphics card. Needs the environment of
 `make test`. Absolute times depend on the machine.
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.pop("DISPLAY", None)
@@ -55,10 +57,11 @@ def main() -> None:
     ui = panel()
     first_apply(ui)
     results["apply"] = summary([apply(ui) for _ in range(APPLIES)])
-    results["live preview, a frame"] = summary(live_preview(ui))
+    results["preview"] = summary(live_preview(ui, with_uncertainty=False))
+    results["preview, uncertainty"] = summary(live_preview(ui, with_uncertainty=True))
     for name, values in results.items():
-        print(f"{name:22} median {values['median_s']:.3f} s, {values['min_s']:.3f} to {values['max_s']:.3f}")
-    print(f"live preview: {1 / results['live preview, a frame']['median_s']:.1f} frames/s")
+        frames = f", {1 / values['median_s']:.1f} frames/s" if "preview" in name else ""
+        print(f"{name:22} median {values['median_s']:.3f} s, {values['min_s']:.3f} to {values['max_s']:.3f}{frames}")
     if arguments.json:
         machine = {"machine": platform.machine(), "cores": os.cpu_count()}
         arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n", "utf-8")
@@ -112,41 +115,72 @@ def apply(ui: Any) -> float:
     slicer.util.getModuleWidget("UltrasoundKD").logic.cache.clear()
     ui.rejectButton.click()
     gestures.settle(100)
-    started = time.perf_counter()
-    gestures.click(ui.applyButton)
-    wait(lambda: ui.applyButton.text == "Apply" and ui.acceptButton.enabled)
-    slicer.app.layoutManager().sliceWidget("Red").sliceView().forceRender()
-    return time.perf_counter() - started
+    with Watch() as watch:
+        gestures.click(ui.applyButton)
+        return watch.wait(lambda: ui.applyButton.text == "Apply" and ui.acceptButton.enabled)
 
 
-def live_preview(ui: Any) -> list[float]:
+def live_preview(ui: Any, with_uncertainty: bool) -> list[float]:
     """Seconds of each turn of the wheel, until the outline of that frame is drawn."""
     import slicer
 
     from Testing.slicer import gestures
 
+    ui.uncertaintyCheckBox.checked = with_uncertainty
     show(ui, frames=FRAMES + 2)
     ui.livePreviewCheckBox.checked = True
-    gestures.settle(1000)
-    session = slicer.util.getModuleWidget("UltrasoundKD").panel.session
+    module = slicer.util.getModuleWidget("UltrasoundKD")
+    module.logic.cache.clear()
+    session = module.panel.session
     session.frames.select(0)
     gestures.settle(1000)
     red, seconds = slicer.app.layoutManager().sliceWidget("Red"), []
     for _ in range(FRAMES):
         before = session.frames.currentIndex()
-        started = time.perf_counter()
-        gestures.wheel(red, 1)
-        wait(lambda before=before: session.proposed == [session.frames.currentIndex()] != [before])
-        red.sliceView().forceRender()
-        seconds.append(time.perf_counter() - started)
+        with Watch() as watch:
+            gestures.wheel(red, 1)
+            now = watch.wait(lambda before=before: session.proposed == [session.frames.currentIndex()] != [before])
+        seconds.append(now)
+    ui.livePreviewCheckBox.checked = False
     return seconds
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    from Testing.slicer import gestures
+class Watch:
+    """Notes when an outline was last put into the scene, and when the red view was last drawn."""
 
-    if not gestures.waitFor(condition, 30):
-        raise SystemExit("Nothing was proposed within 30 s.")
+    def __enter__(self) -> Watch:
+        import slicer
+
+        from leanseg.slicer_bridge.proposal import Proposal
+
+        self.outlined = self.drawn = 0.0
+        self._window = slicer.app.layoutManager().sliceWidget("Red").sliceView().renderWindow()
+        self._tag = self._window.AddObserver("EndEvent", self._on_drawn)
+        show = Proposal.show
+
+        def timed(*arguments: Any) -> None:
+            show(*arguments)
+            self.outlined = time.perf_counter()
+
+        self._patch = mock.patch.object(Proposal, "show", timed)
+        self._patch.start()
+        self.started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._window.RemoveObserver(self._tag)
+        self._patch.stop()
+
+    def _on_drawn(self, *_: object) -> None:
+        self.drawn = time.perf_counter()
+
+    def wait(self, condition: Callable[[], bool]) -> float:
+        """Seconds since the start, when `condition` holds and the outline is drawn."""
+        from Testing.slicer import gestures
+
+        if not gestures.waitFor(lambda: condition() and self.drawn > self.outlined > self.started, 30):
+            raise SystemExit("Nothing was proposed within 30 s.")
+        return time.perf_counter() - self.started
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ def proposal(ui) -> None:
 
 
 def corrected(ui) -> None:
-    """Accepted, and a spicule added with the brush."""
+    """Accepted, and the eraser drawn along an edge that lies outside the lesion."""
     gestures.click(ui.acceptButton)
     ui.uncertaintyCheckBox.checked = False
     show_only(ui, "correct", "measurements")
     red = APP.layoutManager().sliceWidget("Red")
-    gestures.click(slicer.util.findChild(ui.segmentEditorWidget, "Paint"))
+    gestures.click(slicer.util.findChild(ui.segmentEditorWidget, "Erase"))
     start = gestures.pointInView(red, (-27.0, -12.0, 0.0))
-    gestures.drag(red, [(start[0] + step, start[1] + step) for step in range(0, 40, 8)])
+    gestures.drag(red, [(start[0] + x, start[1] - x // 4) for x in range(-56, 24, 8)])
     gestures.settle(300)
     save("ultrasound_kd_corrected")
 

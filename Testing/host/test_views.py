@@ -166,6 +166,17 @@ def test_closing_the_scene_leaves_working_views(tmp_path):
     np.testing.assert_allclose(_colorAt(pixels, _red(), (32, 32, 2)), 255, atol=2)
 
 
+def test_a_view_that_the_layout_hides_is_not_rendered():
+    manager = slicer.app.layoutManager()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    rendered = []
+    for name in ("Red", "Yellow"):
+        view = manager.sliceWidget(name).sliceView()
+        view.renderWindow().AddObserver("StartEvent", lambda *_, name=name: rendered.append(name))
+        view.forceRender()
+    assert set(rendered) == {"Red"}
+
+
 def test_starting_over_brings_back_layout_directions_and_an_empty_scene():
     volume = _shown()
     manager = slicer.app.layoutManager()

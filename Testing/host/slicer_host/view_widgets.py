@@ -34,6 +34,8 @@ class _ViewWidget(QtWidgets.QWidget):
             self._timer.start(_RENDER_DELAY_MS)
 
     def forceRender(self):
+        if not self.isVisible():  # as in Slicer; what the layout hides costs nothing
+            return
         pixels = self._view.pixels()
         height, width, _ = pixels.shape
         self._image = QtGui.QImage(pixels.tobytes(), width, height, 3 * width, QtGui.QImage.Format_RGB888)
@@ -50,6 +52,9 @@ class _ViewWidget(QtWidgets.QWidget):
 
     def displayableManagerByClassName(self, name):
         return self._view.managers.GetDisplayableManagerByClassName(name)
+
+    def showEvent(self, event):
+        self.scheduleRender()
 
     def resizeEvent(self, event):
         self._view.resize(event.size().width(), event.size().height())
