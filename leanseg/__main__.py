@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -93,6 +94,13 @@ def _add_segment(verbs: _Verbs) -> None:
         "which takes twice the time and makes the mask that of the mean of the two passes",
     )
     segment.add_argument("--threshold", type=_fraction, metavar="P", help="a probability; default: the card's")
+    segment.add_argument(
+        "--cost-bias",
+        type=_finite,
+        default=0.0,
+        metavar="B",
+        help="of a model that decides for each slice: above 0 faster, below 0 more thorough than trained, e.g. -2 or 2",
+    )
     segment.add_argument("--largest-component", action="store_true", help="keep only the largest lesion of each slice")
     _add_runtime(segment)
     segment.add_argument("--report", metavar="R.json", type=Path, help="also write figures of the run")
@@ -101,9 +109,14 @@ def _add_segment(verbs: _Verbs) -> None:
 def _add_make_floor(verbs: _Verbs) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a model on a data set with ground truth")
     evaluate.add_argument("model", metavar="MODEL")
-    evaluate.add_argument("--dataset", required=True, metavar="NAME", help="busi, bus_bra")
+    evaluate.add_argument("--dataset", required=True, metavar="NAME", help="busi, bus_bra, brats")
     evaluate.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data set")
-    evaluate.add_argument("--split", default="test", metavar="NAME|all")
+    evaluate.add_argument(
+        "--split",
+        default="test",
+        metavar="NAME|all",
+        help="of brats also fold0 to fold3, and with few sequences fold0:flair+t1ce",
+    )
     _add_runtime(evaluate)
     evaluate.add_argument("--json", metavar="R.json", type=Path, help="also write per-case figures")
     evaluate.add_argument("--record", action="store_true", help="write the means into the card of the bundle")
@@ -131,6 +144,13 @@ def _fraction(text: str) -> float:
         if 0 < float(text) < 1:
             return float(text)
     raise argparse.ArgumentTypeError(f"a probability above 0 and below 1 is needed; got {text!r}")
+
+
+def _finite(text: str) -> float:
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise argparse.ArgumentTypeError(f"a number is needed, 0 as trained; got {text!r}")
 
 
 if __name__ == "__main__":

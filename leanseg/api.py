@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from leanseg.errors import BundleError, LeanSegError, MissingDependencyError
+from leanseg.errors import BundleError, IncompatibleInputError, LeanSegError, MissingDependencyError
 from leanseg.files.images import read_image
+from leanseg.inference.decisions import DynamicConfig
+from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine, graph_shapes
 from leanseg.inference.slicewise import SlicewiseEngine
-from leanseg.processing.measure import LesionMeasurement, measure_slice
+from leanseg.processing.brain import BrainInput, BrainPreprocessingConfig, preprocess_brain
+from leanseg.processing.measure import LesionMeasurement, measure_slice, volume_ml
 from leanseg.processing.postprocess import PostprocessingConfig, restore
-from leanseg.processing.preprocess import PreprocessingConfig, preprocess
+from leanseg.processing.preprocess import ModelInput, PreprocessingConfig, preprocess
 from leanseg.request import Device, Precision, Progress, UncertaintyKind, no_progress
 from leanseg.runtime.graph import Graph
 from leanseg.segmentation import Segmentation
@@ -19,16 +25,19 @@ from leanseg.weights.bundle import Bundle
 from leanseg.weights.card import ModelCard, parse_section
 from leanseg.weights.store import find_bundle, list_bundles
 
+Sequences = Mapping[str, Path | Volume]
+"""Images of one patient by the names of `ModelCard.inputs`."""
+
 
 @dataclass(frozen=True)
 class Model:
     """A bundle with the engine that runs it. The caller holds it; nothing is cached behind its back."""
 
     bundle: Bundle
-    engine: SlicewiseEngine
+    engine: SlicewiseEngine | DynamicSlicewiseEngine
     device: str
     precision: str
-    preprocessing: PreprocessingConfig
+    preprocessing: PreprocessingConfig | BrainPreprocessingConfig
     postprocessing: PostprocessingConfig
 
     @property
@@ -37,8 +46,8 @@ class Model:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the file that runs: the graph, or on CUDA the weights."""
-        return (self.card.weights if self.device == "cuda" else self.card.graphs[self.precision]).sha256
+        """SHA-256 of the file that runs: the graph (of several, one for all), or on CUDA the weights."""
+        return self.card.weights.sha256 if self.device == "cuda" else self.card.checksum(self.precision)
 
 
 def list_models() -> list[ModelCard]:
@@ -55,39 +64,71 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
         UnknownNameError: no such model.
         BundleError: damaged, newer, or without this precision.
         MissingDependencyError: no runtime for this device.
-        LeanSegError: INT8 on CUDA.
+        LeanSegError: INT8, or a model that decides for each slice, on CUDA.
     """
     bundle = find_bundle(model)
     card = bundle.card
-    if card.engine != "slicewise":
+    if card.engine not in ("slicewise", "dynamic_slicewise"):
         raise BundleError(f"The model {card.id} needs the engine {card.engine!r}, which is not here. Update LeanSeg.")
     if device == "cuda" and precision == "int8":
         raise LeanSegError("INT8 runs on the CPU only. Use --device cpu, or --precision fp32 for cuda.")
-    chosen = precision if precision != "auto" else "int8" if "int8" in card.graphs and device != "cuda" else "fp32"
+    chosen = precision if precision != "auto" else "int8" if "int8" in card.precisions and device != "cuda" else "fp32"
+    if card.engine == "slicewise":
+        engine, preprocessing = _slicewise(bundle, device, chosen)
+    else:
+        engine, preprocessing = _dynamic(bundle, device, chosen)
     return Model(
         bundle,
-        SlicewiseEngine(_build_graph(bundle, device, chosen), card.gmacs, len(card.labels)),
+        engine,
         "cuda" if device == "cuda" else "cpu",
         chosen,
-        parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing"),
+        preprocessing,
         parse_section(PostprocessingConfig, card.postprocessing, card.id, "card.postprocessing"),
     )
 
 
-def _build_graph(bundle: Bundle, device: Device, precision: str) -> Graph:
+def _slicewise(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
+    """Engine and preprocessing of a model that does the same with every slice."""
+    card = bundle.card
+    graph = _torch_graph(bundle) if device == "cuda" else _cpu_graph(bundle.graph(precision))
+    config = parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
+    return SlicewiseEngine(graph, card.gmacs, len(card.labels)), config
+
+
+def _dynamic(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
+    """Engine and preprocessing of a model that decides for each slice; its graphs are compiled side by side."""
+    card = bundle.card
     if device == "cuda":
-        try:
-            from leanseg.runtime.torch_graph import TorchGraph
-        except ImportError as error:
-            raise MissingDependencyError(
-                "--device cuda needs torch. Install the `train` extra, or use the CPU, which needs no torch."
-            ) from error
-        return TorchGraph(bundle, "cuda")
+        raise LeanSegError(f"{card.id} decides for each slice, which runs on the CPU only. Use --device cpu.")
+    preprocessing = parse_section(BrainPreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
+    config = parse_section(DynamicConfig, card.engine_config, card.id, "card.engine_config")
+    if len(config.regions) != len(card.labels):
+        raise BundleError(
+            f"The card of {card.id} has {len(card.labels)} labels for {config.regions}. Restore the bundle."
+        )
+    parts = bundle.graphs(precision)
+    shapes = graph_shapes(config, len(preprocessing.sequences), preprocessing.size_ji)
+    wanted = {name: (parts[part], shape) for name, (part, shape) in shapes.items() if part in parts}
+    with ThreadPoolExecutor() as pool:
+        graphs = list(pool.map(lambda one: _cpu_graph(*one), wanted.values()))
+    return DynamicSlicewiseEngine(dict(zip(wanted, graphs, strict=True)), config), preprocessing
+
+
+def _torch_graph(bundle: Bundle) -> Graph:
+    try:
+        from leanseg.runtime.torch_graph import TorchGraph
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--device cuda needs torch. Install the `train` extra, or use the CPU, which needs no torch."
+        ) from error
+    return TorchGraph(bundle, "cuda")
+
+
+def _cpu_graph(onnx: bytes, shape: tuple[int, ...] | None = None) -> Graph:
     from leanseg.runtime.openvino_graph import OpenVINOGraph
 
-    onnx = bundle.graph(precision)
     try:
-        return OpenVINOGraph(onnx)
+        return OpenVINOGraph(onnx, shape=shape)
     except MissingDependencyError as no_openvino:
         from leanseg.runtime.onnxruntime_graph import ONNXRuntimeGraph
 
@@ -98,28 +139,58 @@ def _build_graph(bundle: Bundle, device: Device, precision: str) -> Graph:
 
 
 def segment(
-    image: Path | Volume,
+    image: Path | Volume | Sequences,
     model: Model | str,
     *,
     postprocessing: PostprocessingConfig | None = None,
     uncertainty: UncertaintyKind = "entropy",
     progress: Progress = no_progress,
+    overrides: Mapping[int, int] | None = None,
+    cost_bias: float = 0.0,
 ) -> Segmentation:
-    """An image or volume -> segmentation on its own grid.
+    """An image or volume, or sequences by name, -> segmentation on its own grid.
 
-    `postprocessing` replaces the card's.
+    Args:
+        image: for a model of several inputs a mapping; any non-empty subset of them will do.
+        postprocessing: replaces the card's.
+        overrides: for models that decide: slice of the model grid (from 0, `notes["slice_decisions"]`) -> decision.
+        cost_bias: for models that decide: above 0 faster, below 0 more thorough; see `inference/decisions.py`.
 
     Raises:
-        UnreadableFileError: the file cannot be read.
+        UnreadableFileError: a file cannot be read.
         IncompatibleInputError: the image does not fit the model.
         InferenceCancelled: `progress` returned False.
+        LeanSegError: an override that does not exist, or for a model that does not decide.
     """
     if isinstance(model, str):
         model = load_engine(model)
-    volume = image if isinstance(image, Volume) else read_image(image)
-    model_input = preprocess(volume, model.preprocessing)
-    prediction = model.engine.predict(model_input, progress, uncertainty)
+    model_input = _model_input(image, model)
+    if isinstance(model.engine, DynamicSlicewiseEngine):
+        prediction = model.engine.predict(model_input, progress, uncertainty, overrides=overrides, cost_bias=cost_bias)
+    elif overrides or cost_bias:
+        raise LeanSegError(f"{model.card.id} does the same with every slice. Leave overrides and cost bias away.")
+    else:
+        prediction = model.engine.predict(model_input, progress, uncertainty)
+    if isinstance(model_input, BrainInput):
+        missing = [name for name, there in zip(model.card.inputs, model_input.presence, strict=True) if not there]
+        notes = {**prediction.notes, "missing": missing, "brain_ml": round(model_input.brain_ml, 1)}
+        prediction = replace(prediction, notes=notes)
     return restore(prediction, model_input.trace, model.card.labels, postprocessing or model.postprocessing)
+
+
+def _model_input(image: Path | Volume | Sequences, model: Model) -> ModelInput:
+    names = model.card.inputs
+    if isinstance(model.preprocessing, PreprocessingConfig):
+        if isinstance(image, Mapping):
+            raise IncompatibleInputError(f"{model.card.id} takes one image; got {', '.join(image)}. Give it alone.")
+        return preprocess(_volume(image), model.preprocessing)
+    if not isinstance(image, Mapping):
+        raise IncompatibleInputError(f"{model.card.id} takes sequences by name. Give some of {', '.join(names)}.")
+    return preprocess_brain({name: _volume(one) for name, one in image.items()}, model.preprocessing)
+
+
+def _volume(image: Path | Volume) -> Volume:
+    return image if isinstance(image, Volume) else read_image(image)
 
 
 def measure(segmentation: Segmentation, segment_id: str) -> list[LesionMeasurement]:
@@ -129,3 +200,15 @@ def measure(segmentation: Segmentation, segment_id: str) -> list[LesionMeasureme
     unit = "mm" if segmentation.geometry.is_calibrated else "px"
     spacing = (dj, di) if unit == "mm" else (1.0, 1.0)
     return [m for k, one in enumerate(mask) for m in measure_slice(one, spacing, k, unit)]
+
+
+def measure_regions(segmentation: Segmentation, model: Model) -> dict[str, float]:
+    """Volume in ml of each nested region of a model that has such, e.g. WT, TC, ET.
+
+    Raises:
+        LeanSegError: the model's labels are not nested regions.
+    """
+    if not isinstance(model.engine, DynamicSlicewiseEngine):
+        raise LeanSegError(f"The labels of {model.card.id} are not nested regions. Use `measure`.")
+    masks = zip(model.engine.config.regions, segmentation.nested_masks(), strict=True)
+    return {name: volume_ml(mask, segmentation.geometry) for name, mask in masks}

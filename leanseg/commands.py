@@ -7,17 +7,18 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanseg.errors import LeanSegError, MissingDependencyError, OutputError, UnknownNameError
+from leanseg.errors import LeanSegError, MissingDependencyError, OutputError
 from leanseg.request import Progress
 
 if TYPE_CHECKING:
-    from leanseg.processing.measure import LesionMeasurement
+    from leanseg.api import Model
     from leanseg.processing.postprocess import PostprocessingConfig
+    from leanseg.segmentation import Segmentation
     from leanseg.weights.card import ModelCard
 
 
@@ -42,7 +43,8 @@ def models(arguments: argparse.Namespace) -> None:
 def _model_row(card: ModelCard) -> dict[str, Any]:
     from leanseg.catalog import SYSTEMS
 
-    smallest = min(card.graphs.values(), key=lambda graph: graph.bytes)
+    sizes = {p: sum(file.bytes for file in card.files(p).values()) for p in card.precisions}
+    smallest = min(sizes, key=lambda precision: sizes[precision])
     return {
         "id": card.id,
         "system": card.system,
@@ -50,9 +52,9 @@ def _model_row(card: ModelCard) -> dict[str, Any]:
         "task": card.task,
         "inputs": list(card.inputs),
         "labels": [label.name for label in card.labels],
-        "precisions": sorted(card.graphs),
-        "bytes": smallest.bytes,
-        "sha256": smallest.sha256,
+        "precisions": list(card.precisions),
+        "bytes": sizes[smallest],
+        "sha256": card.checksum(smallest),
         "license": card.license,
     }
 
@@ -82,50 +84,72 @@ def systems(arguments: argparse.Namespace) -> None:
 
 
 def segment(arguments: argparse.Namespace) -> None:
-    """Image file -> .seg.nrrd, optionally uncertainty and report."""
-    from leanseg.api import load_engine, measure
+    """Image file(s) -> .seg.nrrd, optionally uncertainty and report."""
+    from leanseg.api import load_engine
     from leanseg.api import segment as run_segment
     from leanseg.files.images import read_image
     from leanseg.files.seg_nrrd import write_segmentation, write_volume
+    from leanseg.inputs import inputs_for, split_inputs
     from leanseg.report import Stopwatch, run_report, write_json
 
-    input_name, image_path = _single_input(arguments)
-    _check_outputs(arguments, image_path)
+    if arguments.prompt is not None:
+        raise LeanSegError(f"{arguments.model} takes no text; leave --prompt away.")
+    inputs = split_inputs(arguments.input)
+    _check_outputs(arguments, [path for _, path in inputs])
     watch = Stopwatch()
     model = load_engine(arguments.model, arguments.device, arguments.precision)
-    if input_name and input_name not in model.card.inputs:
-        raise UnknownNameError(f"input of {model.card.id}", input_name, model.card.inputs)
+    paths = inputs_for(model.card, inputs)
     watch.loaded()
-    volume = read_image(image_path)
-    slices = volume.geometry.shape[0]
-    with _progress_bar("segment", shown=slices > 1) as progress:
+    volumes = {name: read_image(path) for name, path in paths.items()}
+    first = next(iter(volumes.values()))
+    with _progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
         result = run_segment(
-            volume,
+            first if len(model.card.inputs) == 1 else volumes,
             model,
             postprocessing=_changed(model.postprocessing, arguments),
             uncertainty=arguments.uncertainty_kind or "entropy",
             progress=progress,
+            cost_bias=arguments.cost_bias,
         )
-    watch.image_done(slices)
-    measurements = measure(result, result.segments[0].id)
+    watch.image_done(result.notes["slices"])
+    figures, text, warnings = _findings(result, model, paths, arguments.output)
     if arguments.uncertainty is not None:
         write_volume(result.uncertainty, arguments.uncertainty)
     if arguments.report is not None:
-        passes = 2 if arguments.uncertainty_kind == "flip_variance" else 1
-        case = {"id": image_path.name, "measurements": [dataclasses.asdict(m) for m in measurements]}
-        write_json(run_report(model, watch, [case], passes=passes), arguments.report)
+        case = {"id": next(iter(paths.values())).name, **figures}
+        write_json(run_report(model, watch, [case], gmacs=result.notes["gmacs"]), arguments.report)
     write_segmentation(result, arguments.output)
-    print(_summary(measurements, arguments.output))
-    if slices > 1:
-        print(
-            f"leanseg: note: {model.card.id} was trained on {model.card.inputs[0]} images and cannot tell whether "
-            f"{image_path.name} is one; it outlines something in other images too.",
-            file=sys.stderr,
+    print(text)
+    for warning in warnings:
+        print(f"leanseg: note: {warning}", file=sys.stderr)
+
+
+def _findings(
+    result: Segmentation, model: Model, paths: Mapping[str, Path], output: Path
+) -> tuple[dict[str, Any], str, list[str]]:
+    """Figures of a case for the report, what is printed, and what should be known before trusting it."""
+    from leanseg.api import measure, measure_regions
+    from leanseg.processing.brain import MAX_BRAIN_ML
+    from leanseg.summaries import brain_warnings, lesion_summary, region_summary
+
+    card = model.card
+    if "slice_decisions" in result.notes:
+        volumes = measure_regions(result, model)
+        figures = {"volumes_ml": volumes, **result.notes}
+        return figures, region_summary(volumes, result.notes, output), brain_warnings(result.notes, card, MAX_BRAIN_ML)
+    measurements = measure(result, result.segments[0].id)
+    warnings = []
+    if result.geometry.shape[0] > 1:
+        warnings.append(
+            f"{card.id} was trained on {card.inputs[0]} images and cannot tell whether "
+            f"{next(iter(paths.values())).name} is one; it outlines something in other images too."
         )
+    figures = {"measurements": [dataclasses.asdict(m) for m in measurements]}
+    return figures, lesion_summary(measurements, output), warnings
 
 
-def _check_outputs(arguments: argparse.Namespace, image: Path) -> None:
-    """Before the work starts: every output can be written, and none is the input."""
+def _check_outputs(arguments: argparse.Namespace, images: Sequence[Path]) -> None:
+    """Before the work starts: every output can be written, and none is an input."""
     from leanseg.files.seg_nrrd import SEGMENTATION_SUFFIXES, VOLUME_SUFFIXES, check_output
 
     outputs = {
@@ -135,7 +159,7 @@ def _check_outputs(arguments: argparse.Namespace, image: Path) -> None:
     }
     for path, suffixes in outputs.items():
         if path is not None:
-            if path.resolve() == image.resolve():
+            if any(path.resolve() == image.resolve() for image in images):
                 raise OutputError(f"{path} is the input; it would be overwritten. Choose another name.")
             check_output(path, suffixes)
 
@@ -146,33 +170,6 @@ def _changed(card: PostprocessingConfig, arguments: argparse.Namespace) -> Postp
         card,
         threshold=card.threshold if arguments.threshold is None else arguments.threshold,
         largest_component=card.largest_component or arguments.largest_component,
-    )
-
-
-def _single_input(arguments: argparse.Namespace) -> tuple[str, Path]:
-    """Name, empty where none is given, and file of the input."""
-    if arguments.prompt is not None:
-        raise LeanSegError(f"{arguments.model} takes no text; leave --prompt away.")
-    if len(arguments.input) != 1:
-        raise LeanSegError(f"{arguments.model} takes one image; got {len(arguments.input)}.")
-    text: str = arguments.input[0]
-    name, equals, file = text.partition("=")
-    is_named = equals and name.isidentifier() and not Path(text).exists()
-    return (name, Path(file)) if is_named else ("", Path(text))
-
-
-def _summary(measurements: list[LesionMeasurement], output: Path) -> str:
-    if not measurements:
-        return f"No lesion found; the segment in {output} is empty."
-    largest = max(measurements, key=lambda m: m.area)
-    unit, many, slices = largest.unit, len(measurements), len({m.slice for m in measurements})
-    if slices > 1:
-        found = f"Lesion in {slices} slices; largest in slice {largest.slice}"
-    else:
-        found = "Lesion" if many == 1 else f"{many} lesions; largest"
-    return (
-        f"{found}: area {largest.area:.1f} {unit}^2, axes {largest.long_axis:.1f} x {largest.short_axis:.1f} {unit}, "
-        f"depth/width {largest.depth_width_ratio:.2f}. Written: {output}"
     )
 
 
@@ -206,7 +203,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(f"{report['model']} {report['precision']}: {1000 * per_slice:.1f} ms a slice, load {load:.2f} s")
     if arguments.record:
         command = f"leanseg evaluate {shlex.quote(arguments.model)} --dataset {arguments.dataset}"
-        command += f' --root "$LEANSEG_DATA/{arguments.dataset}" --split {arguments.split}'
+        command += f' --root "$LEANSEG_DATA/{arguments.root.resolve().name}" --split {arguments.split}'
         command += f" --precision {report['precision']} --device {report['device']}"
         name = f"{arguments.dataset}:{arguments.split}:{report['precision']}"
         record(report, find_bundle(arguments.model).folder, name, command)

@@ -77,9 +77,9 @@ def run_demo(folder: Path, progress: Progress) -> Path:
         LeanSegError: there is no model.
         OutputError: the folder cannot be written.
     """
-    cards = list_models()
+    cards = [card for card in list_models() if card.inputs == ("ultrasound",)]
     if not cards:
-        raise LeanSegError("There is no model to show. Put bundles into Resources/Models or set LEANSEG_MODELS.")
+        raise LeanSegError("There is no ultrasound model to show. Put bundles into Resources/Models or set LEANSEG_MODELS.")
     try:
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +47,8 @@ class Segmentation:
     """(segment, k, j, i), float32 in [0, 1]"""
     uncertainty: Volume
     """(1, k, j, i), float32 in [0, 1]"""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine said of this run, as plain values; see `Prediction.notes`."""
 
     def __post_init__(self) -> None:
         if self.labelmap.shape != self.geometry.shape:
@@ -58,3 +62,10 @@ class Segmentation:
         if segment_id not in values:
             raise UnknownNameError("segment", segment_id, values)
         return np.asarray(self.labelmap == values[segment_id])
+
+    def nested_masks(self) -> list[NDArray[np.bool_]]:
+        """(k, j, i) of each segment with all later ones, which lie inside it: from ED, NCR and ET to WT, TC and ET."""
+        masks = [self.labelmap == segment.value for segment in self.segments]
+        for outer in range(len(masks) - 2, -1, -1):
+            masks[outer] = masks[outer] | masks[outer + 1]
+        return masks

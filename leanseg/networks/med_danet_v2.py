@@ -18,8 +18,8 @@ Inferred
     M1 to Mn, the released code has one.
   * Height and width are any multiples of 8 that hold the crops, and may differ.
 Options that the paper does not have
-  * `paste="logits"`: the crop head runs on the crop, and logits are pasted on a background of `_OUTSIDE` instead of
-    features on zeros. It costs less, and an exported graph needs to see nothing but the crop.
+  * `paste="logits"`: the crop head runs on the crop, and logits are pasted on a background of `OUTSIDE_LOGITS` instead
+    of features on zeros. It costs less, and an exported graph needs to see nothing but the crop.
   * `position_gradient="both"`: the crop position network learns through the cut as well, not through the paste alone.
   * `up_sampling="nearest"`, as in blocks/residual_unet.py.
 
@@ -50,7 +50,8 @@ from leanseg.networks.blocks.residual_unet import (
 SKIP = 0
 PASTES = ("features", "logits")
 POSITION_GRADIENTS = ("paste", "both")
-_OUTSIDE = (10.0, 0.0)  # logits of background and of the other labels outside a crop, with paste="logits"
+OUTSIDE_LOGITS = (10.0, 0.0)
+"""Of background and of the other labels outside a crop, with `paste="logits"`."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class MedDANetV2Prediction(NamedTuple):
 
 class MedDANetV2(nn.Module):
     """Decision network, crop position network, and a U-Net with one head for crops and one for whole slices."""
+
+    stride = STRIDE
 
     def __init__(self, config: MedDANetV2Config) -> None:
         super().__init__()
@@ -197,8 +200,8 @@ class MedDANetV2(nn.Module):
         if self.config.paste == "features":
             return Branch(self.crop_head(paste(features, corner, *grid)), bits)
         logits = self.crop_head(features)
-        outside = logits.new_full((1, self.config.out_channels, 1, 1), _OUTSIDE[1])
-        outside[:, 0] = _OUTSIDE[0]
+        outside = logits.new_full((1, self.config.out_channels, 1, 1), OUTSIDE_LOGITS[1])
+        outside[:, 0] = OUTSIDE_LOGITS[0]
         return Branch(paste(logits - outside, corner, *grid) + outside, bits)
 
     def branches(self, image: Float[Tensor, "batch channel height width"], quantize: bool) -> list[Branch]:

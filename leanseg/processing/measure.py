@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leanseg.volume import VolumeGeometry
+
 _ANGLES = np.deg2rad(np.arange(180))
 
 
@@ -54,6 +56,12 @@ def measure_slice(
         area = float(areas[label - 1] * spacing_ji[0] * spacing_ji[1])
         measured.append(LesionMeasurement(k, number, unit, area, extents.long, extents.short, extents.depth_to_width))
     return measured
+
+
+def volume_ml(mask: NDArray[np.bool_], geometry: VolumeGeometry) -> float:
+    """Volume of a (k, j, i) mask in ml, to 0.001."""
+    voxel_mm3 = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3])))
+    return round(int(np.count_nonzero(mask)) * voxel_mm3 / 1000, 3)
 
 
 class _Extents(NamedTuple):

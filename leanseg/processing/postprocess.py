@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.prediction import Prediction
-from leanseg.processing.grid import GridTrace
+from leanseg.processing.grid import Crop, GridTrace
 from leanseg.segmentation import Segment, Segmentation
+from leanseg.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,35 @@ class PostprocessingConfig:
 def restore(
     prediction: Prediction, trace: GridTrace, segments: tuple[Segment, ...], config: PostprocessingConfig
 ) -> Segmentation:
-    """Undo the grid trace (linear), then decide the labels; where segments overlap the last one wins."""
-    probabilities = trace.restore(prediction.probabilities)
-    uncertainty = trace.restore(prediction.uncertainty)
-    probabilities = probabilities.with_array(np.clip(probabilities.array, 0, 1))
+    """Undo the grid trace (linear), then decide the labels; where segments overlap the last one wins.
+
+    Where the way to the model grid began with a crop, labels are decided inside it: outside, probabilities are 0.
+    """
+    first, inner = _split(trace, config)
+    probabilities, uncertainty = (inner.restore(v) for v in (prediction.probabilities, prediction.uncertainty))
+    probabilities, uncertainty = (v.with_array(np.clip(v.array, 0, 1)) for v in (probabilities, uncertainty))
     labelmap = np.zeros(probabilities.geometry.shape, np.uint8)
     for channel, segment in zip(probabilities.array, segments, strict=True):
-        labelmap[lesion_mask(channel, config)] = segment.value
+        np.putmask(labelmap, lesion_mask(channel, config), segment.value)
+    labels, probabilities, uncertainty = (
+        first.restore(v) for v in (Volume(labelmap[np.newaxis], probabilities.geometry), probabilities, uncertainty)
+    )
     return Segmentation(
-        labelmap,
+        np.asarray(labels.array[0], dtype=np.uint8),
         segments,
         probabilities.geometry,
         probabilities,
-        uncertainty.with_array(np.clip(uncertainty.array, 0, 1)),
+        uncertainty,
+        prediction.notes,
     )
+
+
+def _split(trace: GridTrace, config: PostprocessingConfig) -> tuple[GridTrace, GridTrace]:
+    """A crop at the beginning, if what is decided inside it is what would be decided in the image; and all the rest."""
+    begins = trace.steps[:1]
+    if begins and isinstance(begins[0], Crop) and config.min_area_fraction == 0:  # a fraction is one of the image
+        return GridTrace(begins), GridTrace(trace.steps[1:])
+    return GridTrace(), trace
 
 
 def lesion_mask(probabilities: NDArray[np.floating], config: PostprocessingConfig) -> NDArray[np.bool_]:

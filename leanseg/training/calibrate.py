@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leanseg.errors import LeanSegError
+from leanseg.losses.regions import classes_of_regions
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.training.data.arrays import TrainingArrays
@@ -21,6 +22,7 @@ from leanseg.training.metrics import dice_of_masks
 
 EMPTY_NORMALS_WANTED = 0.85
 EQUAL_DICE = 0.01
+TEMPERATURE_SLICES = 96
 Float32 = NDArray[np.float32]
 Predictor = Callable[[Float32], Float32]
 """(1, channel, height, width) image on the model grid -> (1, label, height, width) probabilities"""
@@ -39,9 +41,21 @@ class PredictedCase:
 def fit_temperature(network: nn.Module, arrays: TrainingArrays) -> float:
     """The temperature in 0.5 ... 4 with the smallest cross-entropy over all pixels (Guo et al., arXiv 1706.04599)."""
     logits, targets = _logits(network, arrays.images), arrays.targets.float()
+    return _best_temperature(lambda t: float(F.binary_cross_entropy_with_logits(logits / t, targets)))
+
+
+def fit_class_temperature(network: nn.Module, arrays: TrainingArrays) -> float:
+    """Likewise for four exclusive classes, on at most `TEMPERATURE_SLICES` slices with tumor, evenly spread."""
+    candidates = arrays.classes.nonzero().flatten() if arrays.classes.any() else torch.arange(len(arrays))
+    chosen = candidates[torch.linspace(0, len(candidates) - 1, TEMPERATURE_SLICES).round().long().unique()]
+    logits = _logits(network, arrays.images[chosen].float())
+    classes = classes_of_regions(arrays.targets[chosen].float()).argmax(dim=1)
+    return _best_temperature(lambda t: float(F.cross_entropy(logits / t, classes)))
+
+
+def _best_temperature(loss_at: Callable[[float], float]) -> float:
     candidates = np.geomspace(0.5, 4.0, 61)
-    losses = [float(F.binary_cross_entropy_with_logits(logits / t, targets)) for t in candidates]
-    return round(float(candidates[int(np.argmin(losses))]), 4)
+    return round(float(candidates[int(np.argmin([loss_at(float(t)) for t in candidates]))]), 4)
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:

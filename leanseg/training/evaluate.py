@@ -10,10 +10,12 @@ import numpy as np
 
 from leanseg.api import Model, load_engine, segment
 from leanseg.errors import LeanSegError, UnknownNameError
+from leanseg.processing.brain import SEQUENCES
 from leanseg.report import Stopwatch, run_report
 from leanseg.request import Device, Precision, Progress, no_progress, step
-from leanseg.training.data import DATASETS
+from leanseg.training.data import DATASETS, brats
 from leanseg.training.data.case import Case, read_pair
+from leanseg.training.evaluate_brains import evaluate_brains
 from leanseg.training.metrics import CaseMetrics, case_metrics, expected_calibration_error, summarize
 from leanseg.volume import Volume
 from leanseg.weights.bundle import read_bundle, rewrite_card
@@ -31,12 +33,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """The run report with per-case and mean metrics, on each image's own grid.
 
-    `root` is the folder of this data set; `split` is one of its splits, or `all`.
+    `root` is the folder of this data set; `split` is one of its splits, or `all`. Of brats it may name the sequences
+    that the model gets to see: `fold0:t1ce`, `fold0:flair+t2`.
 
     Raises:
         UnknownNameError: no such data set, split or model.
         UnreadableFileError: `root` does not hold the data set.
     """
+    if dataset == "brats":
+        return _evaluate_brats(model_id, root, split, device, precision, progress)
     chosen = _cases_of(dataset, root, split)
     watch = Stopwatch()
     model = load_engine(model_id, device, precision)
@@ -62,9 +67,25 @@ def evaluate(
     return run_report(model, watch, rows, mean)
 
 
+def _evaluate_brats(
+    model_id: str, root: Path, part: str, device: Device, precision: Precision, progress: Progress
+) -> dict[str, Any]:
+    name, _, few = part.partition(":")
+    sequences = few.split("+") if few else list(SEQUENCES)
+    for sequence in sequences:
+        if sequence not in SEQUENCES:
+            raise UnknownNameError("sequence", sequence, SEQUENCES)
+    chosen = brats.select(brats.read_cases(root), name)
+    watch = Stopwatch()
+    model = load_engine(model_id, device, precision)
+    watch.loaded()
+    figures = evaluate_brains(model, chosen, watch, progress, sequences)
+    return run_report(model, watch, figures.rows, figures.mean, figures.gmacs)
+
+
 def _cases_of(dataset: str, root: Path, split: str) -> list[Case]:
     if dataset not in DATASETS:
-        raise UnknownNameError("data set", dataset, DATASETS)
+        raise UnknownNameError("data set", dataset, (*DATASETS, "brats"))
     cases = DATASETS[dataset](root)
     splits = {case.split for case in cases}
     if split != "all" and split not in splits:

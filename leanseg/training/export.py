@@ -1,12 +1,9 @@
-"""From a run folder to a bundle: the only writer of new cards."""
+"""From a run folder to a bundle; with `export_dynamic` the only writer of new cards."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +25,10 @@ from leanseg.training.calibrate import (
     fit_temperature,
     predict_cases,
 )
-from leanseg.training.data import LICENSES, select_cases
+from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
+from leanseg.training.dynamic_graphs import EXPORTED
+from leanseg.training.export_dynamic import export_dynamic
 from leanseg.training.graphs import (
     CalibratedNetwork,
     export_onnx,
@@ -38,6 +37,7 @@ from leanseg.training.graphs import (
     store_weights_as_fp16,
 )
 from leanseg.training.metrics import expected_calibration_error
+from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, write_bundle
 from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
@@ -60,14 +60,17 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
     """Export a run as the bundle `folder`, whose name is the model's id; needs the data it was trained on.
 
     INT8 ranges are read from training images. Temperature and postprocessing are chosen on the validation split, the
-    latter with the INT8 graph, which is what is used by default. The test split is not touched.
+    latter with the INT8 graph, which is what is used by default. The test split is not touched. Networks of brains go
+    another way, `export_dynamic`.
 
     Raises:
         LeanSegError: no run, no data, or a folder that cannot be written.
     """
     recipe, network = load_run(run)
+    if recipe.network in EXPORTED:
+        return export_dynamic(recipe, network, run, folder, data)
     if recipe.network != "attention_unet":
-        raise UnknownNameError("exporter for network", recipe.network, ("attention_unet",))
+        raise UnknownNameError("exporter for network", recipe.network, ("attention_unet", *EXPORTED))
     train_arrays, val_arrays = (
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)
@@ -79,7 +82,7 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         name: predict_cases(_predictor(graph), val_cases, recipe.preprocessing) for name, graph in graphs.items()
     }
     postprocessing = choose_postprocessing(predicted["int8"])
-    system, stages = find_system(recipe.system), _stages(run)
+    system, stages = find_system(recipe.system), stages_of(run)
     card = ModelCard(
         id=folder.name,
         system=recipe.system,
@@ -98,10 +101,10 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         parameters=sum(p.numel() for p in network.parameters()),
         gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.size_ji), 3),
         temperature=temperature,
-        training={"versions": _versions(), "stages": stages},
+        training={"versions": versions(), "stages": stages},
         metrics={"validation": _validation(predicted, postprocessing, run)},
         license="Apache-2.0",
-        data_licenses=_data_licenses(stages),
+        data_licenses=data_licenses(stages),
         intended_use="Research only; not for clinical use.",
         format=CARD_FORMAT,
     )
@@ -128,34 +131,6 @@ def count_gmacs(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) 
 def _predictor(onnx: bytes) -> Predictor:
     graph = OpenVINOGraph(onnx)
     return lambda image: graph({"image": image})["probabilities"]
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "onnx", "onnxruntime", "openvino", "numpy", "SimpleITK")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _stages(run: Path) -> list[dict[str, Any]]:
-    """Recipe and log summary of a run and, before it, of every run that it started from or learned from."""
-    recipe = load_run(run)[0]
-    teachers = recipe.distillation.teachers.values() if recipe.distillation else ()
-    stages: list[dict[str, Any]] = []
-    for earlier in (recipe.init, *recipe.average, *teachers):
-        stages += [stage for stage in (_stages(Path(earlier)) if earlier else []) if stage not in stages]
-    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    log = {
-        "epochs": 0 if recipe.average else len(rows),
-        "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
-        "last_loss": None if recipe.average else round(float(rows[-1]["loss"]), 4),
-        "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
-    }
-    return [*stages, {"recipe": recipe.to_json(), "log": log}]
-
-
-def _data_licenses(stages: list[dict[str, Any]]) -> tuple[str, ...]:
-    sets = {part.partition(":")[0] for stage in stages for part in stage["recipe"]["data"]["train"]}
-    return tuple(LICENSES[name] for name in sorted(sets))
 
 
 def _validation(

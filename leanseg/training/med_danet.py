@@ -113,7 +113,7 @@ class DecisionTraining:
         """
         checked = _checked(network)
         pairs = zip(images.split(batch_size), targets.split(batch_size), strict=True)
-        self._labels = torch.cat([self._labels_of(checked, some, truth) for some, truth in pairs])
+        self._labels = torch.cat([self._labels_of(checked, some.float(), truth > 0) for some, truth in pairs])
         counts = torch.bincount(self._labels, minlength=len(checked.bank) + 1)
         self._weights = class_weights(counts)
         return counts

@@ -21,7 +21,7 @@ Symbols: g Gumbel noise, tau temperature; y = softmax((log p + g) / tau).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,46 +31,16 @@ from leanseg.errors import LeanSegError
 from leanseg.networks.blocks.decision import background
 from leanseg.networks.med_danet_v2 import SKIP, Branch, MedDANetV2
 from leanseg.training.objectives import Batch
+from leanseg.training.recipe import ThreePhasesConfig
 
 
+@runtime_checkable
 class SegmentationLoss(Protocol):
     """`SoftmaxDiceLoss` (the paper's) or `RegionLoss`."""
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor: ...
 
     def of_probabilities(self, probabilities: Tensor, target: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class ThreePhasesConfig:
-    """The defaults are the paper's: 350 epochs, borders at 150 and 300."""
-
-    quantize_from: float = 150 / 350
-    """Fraction of the epochs after which bits are selected."""
-    decide_from: float = 300 / 350
-    """Fraction of the epochs after which only the decision network learns."""
-    cost_weight: float = 0.00015
-    """Of the GMACs of all branches, summed over the batch, in phase 2."""
-    decision_cost_weight: float = 0.02
-    """Of the GMACs of the chosen branches, summed over the batch, in phase 3."""
-    temperature: float = 1.0
-    decision_lr_factor: float = 10.0
-    """The decision network learns so many times faster."""
-    seed: int = 0
-    """Of the Gumbel noise."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.quantize_from <= self.decide_from <= 1:
-            raise ValueError(
-                f"0 <= quantize_from <= decide_from <= 1 is needed; got {self.quantize_from}, {self.decide_from}."
-            )
-        if min(self.temperature, self.decision_lr_factor) <= 0 or min(self.cost_weight, self.decision_cost_weight) < 0:
-            raise ValueError("temperature and decision_lr_factor must be positive, cost weights 0 or more.")
-
-    def phase(self, epoch: int, epochs: int) -> int:
-        """1, 2 or 3; epochs count from 0."""
-        borders = (round(self.quantize_from * epochs), round(self.decide_from * epochs))
-        return 1 + sum(epoch >= border for border in borders)
 
 
 def gumbel_straight_through(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:

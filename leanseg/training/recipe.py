@@ -87,6 +87,53 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True)
+class ThreePhasesConfig:
+    """Training of Med-DANet V2 (training/med_danet_v2.py). The defaults are the paper's: 350 epochs, borders at 150 and
+    300."""
+
+    quantize_from: float = 150 / 350
+    """Fraction of the epochs after which bits are selected."""
+    decide_from: float = 300 / 350
+    """Fraction of the epochs after which only the decision network learns."""
+    cost_weight: float = 0.00015
+    """Of the GMACs of all branches, summed over the batch, in phase 2."""
+    decision_cost_weight: float = 0.02
+    """Of the GMACs of the chosen branches, summed over the batch, in phase 3."""
+    temperature: float = 1.0
+    decision_lr_factor: float = 10.0
+    """The decision network learns so many times faster."""
+    seed: int = 0
+    """Of the Gumbel noise."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quantize_from <= self.decide_from <= 1:
+            raise ValueError(
+                f"0 <= quantize_from <= decide_from <= 1 is needed; got {self.quantize_from}, {self.decide_from}."
+            )
+        if min(self.temperature, self.decision_lr_factor) <= 0 or min(self.cost_weight, self.decision_cost_weight) < 0:
+            raise ValueError("temperature and decision_lr_factor must be positive, cost weights 0 or more.")
+
+    def phase(self, epoch: int, epochs: int) -> int:
+        """1, 2 or 3; epochs count from 0."""
+        borders = (round(self.quantize_from * epochs), round(self.decide_from * epochs))
+        return 1 + sum(epoch >= border for border in borders)
+
+
+@dataclass(frozen=True)
+class DecisionsConfig:
+    """Stage 2 of Med-DANet: a decision network for a bank that is trained (training/med_danet.py)."""
+
+    bank: tuple[str, ...] = ()
+    """Run folder of each member, in the order of the network's `bank_widths`."""
+    cost_weight: float = 0.05
+    """lambda: how many points of Dice the largest member must win against one that costs nothing."""
+
+    def __post_init__(self) -> None:
+        if self.cost_weight < 0:
+            raise ValueError(f"cost_weight must be 0 or more; got {self.cost_weight}.")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
@@ -111,6 +158,35 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sequences: SequenceAugmentConfig = field(default_factory=SequenceAugmentConfig)
     distillation: DistillationConfig | None = None
+    phases: ThreePhasesConfig | None = None
+    """What `med_danet_v2` is trained with."""
+    decisions: DecisionsConfig | None = None
+    """What `med_danet` is trained with."""
+
+    def __post_init__(self) -> None:
+        self._check_method()
+
+    def _check_method(self) -> None:
+        """At most one way to train, and the one that the network needs.
+
+        Raises:
+            ValueError: sections that exclude each other, or one that the network needs or cannot use.
+        """
+        ways = {"distillation": self.distillation, "phases": self.phases, "decisions": self.decisions}
+        chosen = [name for name, section in ways.items() if section is not None]
+        if self.average:
+            chosen.append("average")
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} exclude each other. Keep one of them.")
+        for name, network in (("phases", "med_danet_v2"), ("decisions", "med_danet")):
+            if name in chosen and self.network != network:
+                raise ValueError(f"[{name}] trains a {network}; the network is {self.network}. Leave [{name}] out.")
+            if name in chosen and self.brain is None:
+                raise ValueError(f"[{name}] needs slices of brains. Add a section [brain].")
+            if self.network == network and name not in chosen and not self.average:
+                raise ValueError(f"a {network} learns to decide by [{name}] only. Add a section [{name}].")
+        if self.decisions is not None and self.init:
+            raise ValueError("init and decisions.bank both give the weights of the bank. Leave init out.")
 
     @property
     def size_ji(self) -> tuple[int, int]:

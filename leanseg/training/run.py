@@ -2,44 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+from torch import Tensor
 
 from leanseg.errors import LeanSegError
 from leanseg.networks.attention_unet import AttentionUNet
-from leanseg.training.data.arrays import load_parts
+from leanseg.networks.blocks.residual_unet import ResidualUNet
+from leanseg.networks.med_danet import MedDANet
+from leanseg.training.data.arrays import TrainingArrays, load_parts
+from leanseg.training.med_danet import DecisionTraining, load_bank
+from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
-from leanseg.training.recipe import Recipe
+from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
 from leanseg.training.trainer import Report, Trainer, load_run
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report) -> None:
     """Train `recipe` on the data sets below `data` into `folder`.
 
     Raises:
-        LeanSegError: the recipe names data, teachers or losses that do not exist.
+        LeanSegError: the recipe names data, teachers, members or losses that do not exist or do not fit.
     """
     train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
-    loss = build_loss(recipe.loss)
-    objective: Objective = Supervised(loss)
-    if recipe.distillation is not None:
-        teachers, sizes = {}, set()
-        for name, run in recipe.distillation.teachers.items():
-            teacher_recipe, network = load_run(Path(run))
-            if not isinstance(network, AttentionUNet):
-                raise LeanSegError(f"The teacher {run} is a {teacher_recipe.network}; an attention_unet is needed.")
-            teachers[name] = network
-            sizes.add(teacher_recipe.size_ji)
-        if len(sizes) > 1:
-            raise LeanSegError(f"The teachers were trained on images of different size ({sizes}). Use one size.")
-        objective = JointDistillation(teachers, loss, recipe.distillation, sizes.pop() if sizes else (0, 0))
-        if recipe.distillation.teachers_see == "clean":
-            objective.look_at(train_arrays.images)
+    objective = _objective(recipe, train_arrays)
     try:
         trainer = Trainer(recipe, train_arrays, val_arrays, objective, folder, report)
+        if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
+            _begin_stage_2(trainer, objective, recipe.decisions)
         if recipe.average:
             trainer.average([Path(run) for run in recipe.average])
         else:
             trainer.fit(resume)
     except ValueError as error:  # an image size or config that the network refuses
         raise LeanSegError(f"The recipe {recipe.id} cannot be trained: {error}") from error
+
+
+def _objective(recipe: Recipe, arrays: TrainingArrays) -> Objective:
+    loss = build_loss(recipe.loss)
+    if recipe.distillation is not None:
+        return _joint_distillation(recipe.distillation, loss, arrays)
+    if recipe.phases is not None:
+        return _three_phases(recipe.phases, loss, recipe.loss.name)
+    if recipe.decisions is not None:
+        return DecisionTraining(recipe.decisions.cost_weight)
+    return Supervised(loss)
+
+
+def _joint_distillation(config: DistillationConfig, loss: Loss, arrays: TrainingArrays) -> JointDistillation:
+    teachers, sizes = {}, set()
+    for name, run in config.teachers.items():
+        teacher_recipe, network = load_run(Path(run))
+        if not isinstance(network, AttentionUNet):
+            raise LeanSegError(f"The teacher {run} is a {teacher_recipe.network}; an attention_unet is needed.")
+        teachers[name] = network
+        sizes.add(teacher_recipe.size_ji)
+    if len(sizes) > 1:
+        raise LeanSegError(f"The teachers were trained on images of different size ({sizes}). Use one size.")
+    objective = JointDistillation(teachers, loss, config, sizes.pop() if sizes else (0, 0))
+    if config.teachers_see == "clean":
+        objective.look_at(arrays.images)
+    return objective
+
+
+def _three_phases(config: ThreePhasesConfig, loss: Loss, name: str) -> ThreePhases:
+    if not isinstance(loss, SegmentationLoss):
+        raise LeanSegError(f"[phases] needs a loss of mixed probabilities, regions or softmax_dice; got {name}.")
+    return ThreePhases(loss, config)
+
+
+def _begin_stage_2(trainer: Trainer, objective: DecisionTraining, config: DecisionsConfig) -> None:
+    """Put the trained members into both copies of the network, and label every training slice once."""
+    assert isinstance(trainer.network, MedDANet) and isinstance(trainer.mean, MedDANet)
+    members = [_member(run, trainer.recipe) for run in config.bank]
+    load_bank(trainer.network, members)
+    load_bank(trainer.mean, members)
+    objective.look_at(trainer.network, trainer.train.images, trainer.train.targets)
+
+
+def _member(run: str, recipe: Recipe) -> ResidualUNet:
+    """A trained member of the bank; of the same grid and the same training cases, so that no held-out case leaks in."""
+    of_member, network = load_run(Path(run))
+    if not isinstance(network, ResidualUNet):
+        raise LeanSegError(f"The member {run} is a {of_member.network}; a residual_unet is needed.")
+    for what, its, ours in (
+        ("preprocessing", of_member.brain, recipe.brain),
+        ("training data", of_member.data.train, recipe.data.train),
+    ):
+        if its != ours:
+            raise LeanSegError(f"The member {run} has other {what} than {recipe.id}: {its}, not {ours}. Use the same.")
+    return network

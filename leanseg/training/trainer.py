@@ -121,7 +121,9 @@ class Trainer:
             end = min(end, self.epoch + stop_after)
         while self.epoch < end:
             started = time.perf_counter()
-            row = {"epoch": self.epoch + 1.0, **self._train_epoch(), **self.validate()}
+            with torch.random.fork_rng(devices=[]):
+                trained = self._train_epoch()
+            row = {"epoch": self.epoch + 1.0, **trained, **self.validate()}
             self.epoch += 1
             self.log.append(row | {"seconds": round(time.perf_counter() - started, 2)})
             self._save()
@@ -202,6 +204,7 @@ class Trainer:
         if isinstance(self.objective, PhasedObjective):
             self.objective.begin_epoch(self.network, self.epoch, options.epochs)
         sums: dict[str, float] = {}
+        torch.manual_seed(self.recipe.seed * 100_003 + self.epoch)  # of dropout, which takes no generator
         for n, batch in enumerate(self._batches()):
             step = self.epoch * self.steps_per_epoch + n
             for group in self.optimizer.param_groups:

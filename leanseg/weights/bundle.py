@@ -23,16 +23,24 @@ class Bundle:
     folder: Path
     card: ModelCard
 
-    def graph(self, precision: str) -> bytes:
-        """The ONNX graph of a precision.
+    def graph(self, name: str) -> bytes:
+        """An ONNX graph by its name in the card: a precision, or `<part>_<precision>`.
 
         Raises:
-            BundleError: no such precision, or the file is missing or damaged.
+            BundleError: no such graph, or the file is missing or damaged.
         """
-        if precision not in self.card.graphs:
+        if name not in self.card.graphs:
             have = ", ".join(sorted(self.card.graphs))
-            raise BundleError(f"The model {self.card.id} has no {precision} graph. Choose one of: {have}.")
-        return self._read(self.card.graphs[precision])
+            raise BundleError(f"The model {self.card.id} has no {name} graph. Choose one of: {have}.")
+        return self._read(self.card.graphs[name])
+
+    def graphs(self, precision: str) -> dict[str, bytes]:
+        """The graphs that run in a precision, by part.
+
+        Raises:
+            BundleError: no such precision, or a file is missing or damaged.
+        """
+        return {part: self._read(file) for part, file in self.card.files(precision).items()}
 
     def weights(self) -> bytes:
         """The safetensors weights; raises like `graph`."""
@@ -74,8 +82,8 @@ def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, f
         OutputError: the folder cannot be written; what was there stays. (Should the machine stop between two of the
             final renames, the checksums refuse the mixture.)
     """
-    files = {f"{card.id}_{precision}.onnx": data for precision, data in graphs.items()}
-    entries = {precision: _entry(f"{card.id}_{precision}.onnx", data) for precision, data in graphs.items()}
+    files = {f"{card.id}_{name}.onnx": data for name, data in graphs.items()}
+    entries = {name: _entry(f"{card.id}_{name}.onnx", data) for name, data in graphs.items()}
     weights_file = f"{card.id}.safetensors"
     card = replace(card, graphs=entries, weights=_entry(weights_file, weights))
     files |= {weights_file: weights, CARD_FILE: card.to_json().encode()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from leanseg.errors import BundleError, LeanSegError
 from leanseg.schema import parse
 from leanseg.segmentation import Segment
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
+"""2 has `engine_config`, which is empty for what format 1 can describe."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,17 @@ class ModelCard:
     config: dict[str, Any]
     """Constructor values of the network."""
     preprocessing: dict[str, Any]
-    """Values of `processing.preprocess.PreprocessingConfig`."""
+    """Values of `processing.preprocess.PreprocessingConfig`, or of `processing.brain.BrainPreprocessingConfig`."""
     postprocessing: dict[str, Any]
     """Values of `processing.postprocess.PostprocessingConfig`, chosen on the validation split."""
     graphs: dict[str, FileCard]
-    """By precision (fp32, int8): `image` (1, c, height, width) -> `probabilities` (1, label, height, width)."""
+    """By precision (fp32, int8): `image` (1, c, height, width) -> `probabilities` (1, label, height, width). Of an
+    engine that runs several graphs by `<part>_<precision>`; a part without INT8 runs in fp32 beside the rest."""
     weights: FileCard
     """The safetensors file to train on."""
     parameters: int
     gmacs: float
-    """Multiply-accumulates of one slice, in 10^9."""
+    """Multiply-accumulates of one slice, in 10^9; of a network that decides, when it does the most."""
     temperature: float
     """The logits are divided by this inside the graphs, which calibrates them on the validation split."""
     training: dict[str, Any]
@@ -61,6 +64,35 @@ class ModelCard:
     data_licenses: tuple[str, ...]
     intended_use: str
     format: int
+    engine_config: dict[str, Any] = field(default_factory=dict)
+    """What only this engine needs, e.g. the values of `inference.decisions.DynamicConfig`."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """In which the model can run."""
+        return tuple(sorted({key.rpartition("_")[2] for key in self.graphs}))
+
+    def files(self, precision: str) -> dict[str, FileCard]:
+        """The graphs that run in a precision, by part; a model of one graph has the part "".
+
+        Raises:
+            BundleError: no such precision.
+        """
+        if precision not in self.precisions:
+            raise BundleError(
+                f"The model {self.id} has no {precision} graph. Choose one of: {', '.join(self.precisions)}."
+            )
+        parts = {key.rpartition("_")[0] for key in self.graphs}
+        names = {part: [f"{part}_{p}".lstrip("_") for p in (precision, "fp32")] for part in sorted(parts)}
+        found = {part: [name for name in wanted if name in self.graphs] for part, wanted in names.items()}
+        if lacking := [part for part, name in found.items() if not name]:
+            raise BundleError(f"The model {self.id} has no fp32 graph {', '.join(lacking)}. Restore the bundle.")
+        return {part: self.graphs[name[0]] for part, name in found.items()}
+
+    def checksum(self, precision: str) -> str:
+        """SHA-256 of the graph that runs; of several, that of their checksums in the order of the parts."""
+        sums = [file.sha256 for file in self.files(precision).values()]
+        return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -90,6 +122,8 @@ class ModelCard:
             raise BundleError(
                 f"The bundle {where} has card format {version}; this LeanSeg reads up to {CARD_FORMAT}. Update LeanSeg."
             )
+        if version == 1:
+            values = {**values, "format": CARD_FORMAT, "engine_config": {}}
         card: ModelCard = parse_section(cls, values, where)
         if not card.graphs or not card.labels:
             raise BundleError(f"The card of {where} names no graph or no label. Restore the bundle.")

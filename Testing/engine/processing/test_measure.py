@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from leanseg.processing.measure import LesionMeasurement, measure_slice
+from leanseg.processing.measure import LesionMeasurement, measure_slice, volume_ml
+from leanseg.volume import VolumeGeometry
 
 
 def box(shape: tuple[int, int], rows: slice, columns: slice) -> NDArray[np.bool_]:
@@ -126,3 +127,13 @@ def test_sizes_follow_the_spacing_and_not_the_place(seed: int, dj: float, di: fl
         assert doubled.long_axis == pytest.approx(2 * one.long_axis) and doubled.area == pytest.approx(4 * one.area)
         assert doubled.depth_width_ratio == pytest.approx(one.depth_width_ratio)
         assert one.short_axis <= one.long_axis <= np.hypot(9 * dj, 11 * di) * (1 + 1e-9)
+
+
+def test_a_volume_is_voxels_times_their_size() -> None:
+    """5 voxels of 0.5 x 2 x 3 mm, oblique: 15 mm^3."""
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ np.diag([0.5, 2, 3])
+    mask = np.zeros((2, 3, 4), bool)
+    mask[1, 1, :] = mask[0, 0, 0] = True
+    assert volume_ml(mask, VolumeGeometry((2, 3, 4), matrix)) == 0.015

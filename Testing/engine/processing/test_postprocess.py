@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from leanseg.prediction import Prediction
-from leanseg.processing.grid import GridTrace, Pad, Resample
+from leanseg.processing.grid import Crop, GridTrace, Pad, Resample
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask, restore
 from leanseg.segmentation import Segment
 from leanseg.volume import Volume, VolumeGeometry
@@ -116,3 +116,26 @@ def test_segments_that_do_not_match_the_labels_are_a_bug() -> None:
         restore(
             prediction(np.zeros((2, 1, 1, 3), np.float32), geometry), GridTrace(), (LESION,), PostprocessingConfig()
         )
+
+
+@pytest.mark.parametrize("options", [{}, {"largest_component": True}, {"min_area_fraction": 0.1}])
+def test_deciding_inside_a_crop_changes_nothing(options: dict[str, float | bool]) -> None:
+    """The image has 10 x 8 pixels, the crop 5 x 4: 10 % of a slice are 8 pixels of the image, not 2 of the crop."""
+    config = PostprocessingConfig(**options)  # type: ignore[arg-type]
+    crop = Crop(VolumeGeometry((3, 10, 8)), (1, 2, 3), (1, 5, 4))
+    array = np.zeros((2, 1, 5, 4), np.float32)
+    array[0, 0, :3, :3], array[0, 0, 4, 3], array[1, 0, 1, 1] = 0.9, 0.8, 1.0
+    p = Volume(array, crop.target)
+    result = restore(Prediction(p, p.with_array(array[:1])), GridTrace([crop]), (LESION, CYST), config)
+    whole = crop.undo(p).array
+    expected = np.where(lesion_mask(whole[0], config), 1, 0)
+    expected[lesion_mask(whole[1], config)] = 2
+    np.testing.assert_array_equal(result.labelmap, expected)
+    np.testing.assert_array_equal(result.probabilities.array, whole)
+    assert (result.labelmap == 1).sum() == {(): 9, ("largest_component",): 8, ("min_area_fraction",): 9}[tuple(options)]
+
+
+def test_what_the_engine_said_is_handed_on() -> None:
+    p = Volume(np.zeros((1, 1, 2, 2), np.float32), VolumeGeometry((1, 2, 2)))
+    result = restore(Prediction(p, p, {"gmacs": 3.0}), GridTrace(), (LESION,), PostprocessingConfig())
+    assert result.notes == {"gmacs": 3.0}

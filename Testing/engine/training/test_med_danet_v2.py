@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from leanseg.errors import LeanSegError
 from leanseg.losses.regions import RegionLoss, SoftmaxDiceLoss
 from leanseg.networks.med_danet_v2 import SKIP, Branch, MedDANetV2, MedDANetV2Config
-from leanseg.training.med_danet_v2 import ThreePhases, ThreePhasesConfig, branch_gmacs, gumbel_straight_through, mixture
+from leanseg.training.med_danet_v2 import ThreePhases, branch_gmacs, gumbel_straight_through, mixture
 from leanseg.training.objectives import Batch, PhasedObjective
+from leanseg.training.recipe import ThreePhasesConfig
 from Testing.engine.training.brain_slices import SIDE, batch_of, brain_slices
 
 EPOCHS = 7  # 3 of phase 1, 3 of phase 2, 1 of phase 3

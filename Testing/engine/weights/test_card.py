@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -173,3 +174,45 @@ def test_a_damaged_card_of_a_real_bundle_is_told_in_one_line(tiny_bundle: Bundle
     with pytest.raises(BundleError, match="card of tiny is damaged") as caught:
         read_bundle(tiny_bundle.folder)
     assert "\n" not in str(caught.value)
+
+
+# ── models of several graphs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_file(name: str) -> FileCard:
+    return FileCard(f"{name}.onnx", hashlib.sha256(name.encode()).hexdigest(), len(name))
+
+
+SEVERAL = {name: a_file(name) for name in ("decision_fp32", "crop_fp32", "crop_int8", "whole_fp32", "whole_int8")}
+
+
+def test_a_card_of_the_first_format_is_still_read() -> None:
+    values = card_values()
+    del values["engine_config"]
+    card = read(values | {"format": 1})
+    assert card == replace(CARD, graphs=GRAPHS) and card.format == 2
+    assert read(json.loads(card.to_json())) == card
+
+
+def test_of_several_graphs_those_without_int8_run_in_fp32() -> None:
+    card = replace(CARD, graphs=SEVERAL)
+    assert card.precisions == ("fp32", "int8")
+    int8 = {part: file.file for part, file in card.files("int8").items()}
+    assert int8 == {"crop": "crop_int8.onnx", "decision": "decision_fp32.onnx", "whole": "whole_int8.onnx"}
+    assert {file.file for file in card.files("fp32").values()} == {
+        f"{p}_fp32.onnx" for p in ("crop", "decision", "whole")
+    }
+
+
+def test_one_graph_has_its_own_checksum_and_several_have_one_together() -> None:
+    assert replace(CARD, graphs=GRAPHS).checksum("fp32") == "0" * 64
+    card = replace(CARD, graphs=SEVERAL)
+    joined = "".join(a_file(name).sha256 for name in ("crop_int8", "decision_fp32", "whole_int8"))
+    assert card.checksum("int8") == hashlib.sha256(joined.encode()).hexdigest() != card.checksum("fp32")
+
+
+def test_a_precision_or_part_that_is_not_there_is_named() -> None:
+    with pytest.raises(BundleError, match=r"The model tiny has no int8 graph\. Choose one of: fp32"):
+        replace(CARD, graphs=GRAPHS).files("int8")
+    with pytest.raises(BundleError, match=r"The model tiny has no fp32 graph crop"):
+        replace(CARD, graphs={"crop_int8": a_file("crop_int8"), "fp32": a_file("fp32")}).files("fp32")

@@ -68,7 +68,7 @@ def sobel_density(image: Float[Tensor, "batch channel height width"]) -> Float[T
     kernels = torch.stack([along_i, along_i.T])[:, None]
     channels = image.flatten(0, 1)[:, None]
     edges = F.conv2d(F.pad(channels, (1, 1, 1, 1), mode="replicate"), kernels)
-    return edges.abs().mean(dim=(2, 3)).view(len(image), -1)
+    return edges.abs().mean(dim=(2, 3)).view(image.shape[0], -1)  # not len(): exported graphs take any batch
 
 
 class BitSelector(nn.Module):
@@ -90,23 +90,33 @@ class BitSelector(nn.Module):
     def forward(
         self, density: Float[Tensor, "batch density"], features: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, " batch"]:
-        spread = features.detach().float().flatten(2).std(dim=2, correction=0)
+        spread = features.detach().float().std(dim=(2, 3), correction=0)
         logits = self.linear(torch.cat([density, spread], dim=1)).float()
         soft = logits.softmax(dim=1) @ self.candidates
         hard = self.candidates[logits.argmax(dim=1)]
+        if not torch.is_grad_enabled():
+            return hard
         straight_through: Tensor = hard + (soft - soft.detach())
         return straight_through
 
 
 class BitChooser:
-    """Asks the selector of each stage in turn, for one image, and keeps what it said."""
+    """Asks the selector of each stage in turn, for one image, and keeps what it said.
 
-    def __init__(self, selectors: nn.ModuleList, image: Float[Tensor, "batch channel height width"]) -> None:
+    With `quantize=False` the weights stay as they are, and what was said is kept for the accounting alone.
+    """
+
+    def __init__(
+        self, selectors: nn.ModuleList, image: Float[Tensor, "batch channel height width"], quantize: bool = True
+    ) -> None:
         self._selectors = selectors
+        self._quantize = quantize
         self._density = sobel_density(image.detach().float())
         self.chosen: list[Tensor] = []
 
-    def __call__(self, stage: int, features: Float[Tensor, "batch channel height width"]) -> Float[Tensor, " batch"]:
+    def __call__(
+        self, stage: int, features: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, " batch"] | None:
         bits: Tensor = self._selectors[stage](self._density, features)
         self.chosen.append(bits)
-        return bits
+        return bits if self._quantize else None

@@ -34,8 +34,8 @@ STRIDE = 8
 STAGE_BLOCKS = (1, 2, 2, 4)
 """Residual blocks of each encoder stage."""
 UP_SAMPLINGS = ("transposed", "nearest")
-StageBits = Callable[[int, Tensor], Tensor]
-"""(stage, its input) -> bits of its weights for each sample."""
+StageBits = Callable[[int, Tensor], Tensor | None]
+"""(stage, its input) -> bits of its weights for each sample; None: the weights as they are."""
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from leanseg.errors import LeanSegError, UnknownNameError
-from leanseg.training.data import bus_bra, busi
+from leanseg.training.data import brats, bus_bra, busi
 from leanseg.training.data.case import Case
 
 DATASETS: dict[str, Callable[[Path], list[Case]]] = {
     "busi": busi.read_cases,
     "bus_bra": bus_bra.read_cases,
 }
-LICENSES = {"busi": busi.LICENSE, "bus_bra": bus_bra.LICENSE}
+LICENSES = {"brats": brats.LICENSE, "busi": busi.LICENSE, "bus_bra": bus_bra.LICENSE}
 """What a card says of the data that a model was trained on."""
 
 

@@ -1,0 +1,161 @@
+"""What a dynamic network can do with a slice, which of it is done, and what that costs. Numbers only, no graphs.
+
+Decision 0 skips a slice: it is background, and nothing runs for it. Decision k > 0 is `DynamicConfig.branches[k - 1]`:
+a member of Med-DANet's bank, or a crop or the whole slice in Med-DANet V2 (arXiv 2206.06575, 2310.18656).
+
+The cost bias is this project's own, after training: the decision network's outputs l are log-probabilities up to a
+constant, and the choice is the k with the largest
+
+    l_k - bias * c_k        c_k = MACs of decision k / MACs of the dearest; c_0 = 0
+
+so a bias of 1 makes the dearest decision e times less probable against skip than the network says. Whatever the outputs
+are, a larger bias never makes a slice dearer. 0 is what was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.errors import LeanSegError
+
+SKIP = 0
+FULL_BITS = 32
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """One way to segment a slice."""
+
+    name: str
+    """What a person reads: `crop_64`, `whole`, `width_16`."""
+    part: str
+    """The graph of the bundle; several sizes may share one."""
+    size_ji: tuple[int, int]
+    """Height and width that it sees; smaller than the model grid: a crop."""
+    stage_macs: tuple[int, ...]
+    """MACs for one slice of each encoder stage whose bits are chosen; empty if none are."""
+    other_macs: int
+    """MACs of all the rest."""
+
+    @property
+    def macs(self) -> int:
+        return sum(self.stage_macs) + self.other_macs
+
+
+@dataclass(frozen=True)
+class DynamicConfig:
+    """The card's `engine_config` of a model that decides for each slice."""
+
+    branches: tuple[BranchConfig, ...]
+    regions: tuple[str, ...]
+    """What the probabilities are of: nested regions, largest first."""
+    decision_macs: int
+    """Of the decision network, for one slice; 0: there is none, and every slice goes through the only branch."""
+    position_macs: int
+    """Of the crop position network, for one slice; 0 where nothing is cropped."""
+    outside: tuple[float, ...]
+    """Probability of each region in a cropped slice, outside the crop."""
+
+    def __post_init__(self) -> None:
+        if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):
+            raise ValueError("there must be a branch, and branches must differ in name.")
+        if not self.decision_macs and len(self.branches) > 1:
+            raise ValueError("without a decision network there is one branch.")
+        if not self.regions or len(self.outside) != len(self.regions):
+            raise ValueError(f"a probability outside is needed for each of {self.regions}; got {self.outside}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the decisions, by number."""
+        return ("skip", *(branch.name for branch in self.branches))
+
+    def is_crop(self, decision: int, size_ji: tuple[int, int]) -> bool:
+        """Whether a decision sees less than all of a slice of this size."""
+        return decision != SKIP and self.branches[decision - 1].size_ji != size_ji
+
+    def macs_of(self, decision: int, size_ji: tuple[int, int]) -> int:
+        """MACs of a decision for one slice, with the crop position network, without the decision network."""
+        if decision == SKIP:
+            return 0
+        return self.branches[decision - 1].macs + (self.position_macs if self.is_crop(decision, size_ji) else 0)
+
+
+def choose(
+    logits: NDArray[np.float32],
+    config: DynamicConfig,
+    size_ji: tuple[int, int],
+    cost_bias: float = 0.0,
+    overrides: Mapping[int, int] | None = None,
+) -> NDArray[np.int64]:
+    """(slice, decision) outputs of the decision network -> the decision for each slice.
+
+    `overrides`: slice -> decision, whatever the network says.
+
+    Raises:
+        LeanSegError: an override of a slice or decision that does not exist, or a bias that is not finite.
+    """
+    if not np.isfinite(cost_bias):
+        raise LeanSegError(f"The cost bias is a finite number, 0 as trained; got {cost_bias}.")
+    macs = np.array([config.macs_of(decision, size_ji) for decision in range(len(config.names))], dtype=np.float64)
+    decisions = np.asarray((logits - cost_bias * macs / macs.max()).argmax(axis=1))
+    for k, decision in (overrides or {}).items():
+        if not 0 <= k < len(decisions):
+            raise LeanSegError(f"There is no slice {k} to override; the model sees 0 to {len(decisions) - 1}.")
+        if not 0 <= decision < len(config.names):
+            known = ", ".join(f"{n} {name}" for n, name in enumerate(config.names))
+            raise LeanSegError(f"There is no decision {decision}. Choose one of: {known}.")
+        decisions[k] = decision
+    return decisions
+
+
+@dataclass(frozen=True)
+class SliceDecision:
+    """What was done with one slice."""
+
+    decision: int
+    corner_ji: tuple[int, int] = (0, 0)
+    """First row and column of what was segmented."""
+    bits: tuple[int, ...] = ()
+    """That the network asks for in each encoder stage; empty where it chooses none."""
+
+    def macs(self, config: DynamicConfig, size_ji: tuple[int, int]) -> tuple[int, float]:
+        """Plain, and bit-weighted: the MACs of each stage times its bits / 32, as Med-DANet V2 counts."""
+        plain = config.macs_of(self.decision, size_ji) + config.decision_macs
+        if not self.bits:
+            return plain, float(plain)
+        stages = config.branches[self.decision - 1].stage_macs
+        saved = sum(macs * (1 - bits / FULL_BITS) for macs, bits in zip(stages, self.bits, strict=True))
+        return plain, plain - saved
+
+
+def account(slices: list[SliceDecision], config: DynamicConfig, size_ji: tuple[int, int]) -> dict[str, Any]:
+    """Everything counted, as plain values: what a report and a decision view show.
+
+    `decisions` (name -> number of slices), `skipped`, `gmacs` and `bit_weighted_gmacs` of all slices with the small
+    networks, `deciding_gmacs` of those alone, `slice_decisions`.
+    """
+    costs = [one.macs(config, size_ji) for one in slices]
+    counts = np.bincount([one.decision for one in slices], minlength=len(config.names))
+    cropped = sum(config.is_crop(one.decision, size_ji) for one in slices)
+    return {
+        "slices": len(slices),
+        "decisions": dict(zip(config.names, counts.tolist(), strict=True)),
+        "skipped": int(counts[SKIP]),
+        "gmacs": sum(plain for plain, _ in costs) / 1e9,
+        "bit_weighted_gmacs": sum(weighted for _, weighted in costs) / 1e9,
+        "deciding_gmacs": (len(slices) * config.decision_macs + cropped * config.position_macs) / 1e9,
+        "slice_decisions": [
+            {
+                "decision": config.names[one.decision],
+                "corner_ji": list(one.corner_ji),
+                "bits": list(one.bits),
+                "gmacs": plain / 1e9,
+            }
+            for one, (plain, _) in zip(slices, costs, strict=True)
+        ],
+    }

@@ -1,0 +1,53 @@
+"""What a person reads about a result, in a line or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leanseg.processing.measure import LesionMeasurement
+    from leanseg.weights.card import ModelCard
+
+
+def lesion_summary(measurements: list[LesionMeasurement], output: Path) -> str:
+    """Of the largest lesion."""
+    if not measurements:
+        return f"No lesion found; the segment in {output} is empty."
+    largest = max(measurements, key=lambda m: m.area)
+    unit, many, slices = largest.unit, len(measurements), len({m.slice for m in measurements})
+    if slices > 1:
+        found = f"Lesion in {slices} slices; largest in slice {largest.slice}"
+    else:
+        found = "Lesion" if many == 1 else f"{many} lesions; largest"
+    return (
+        f"{found}: area {largest.area:.1f} {unit}^2, axes {largest.long_axis:.1f} x {largest.short_axis:.1f} {unit}, "
+        f"depth/width {largest.depth_width_ratio:.2f}. Written: {output}"
+    )
+
+
+def region_summary(volumes_ml: Mapping[str, float], notes: Mapping[str, Any], output: Path) -> str:
+    """Volumes of the regions, and what the network decided and cost."""
+    found = ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes_ml.items())
+    if not any(volumes_ml.values()):
+        found = "No tumor found; the segments are empty"
+    decided = ", ".join(f"{number} {name}" for name, number in notes["decisions"].items())
+    seconds = ", ".join(f"{what} {time:.2f} s" for what, time in notes["seconds"].items())
+    return (
+        f"{found}. Written: {output}\n{notes['slices']} slices: {decided}. {notes['gmacs']:.2f} GMACs "
+        f"({notes['bit_weighted_gmacs']:.2f} weighted by bits; {notes['deciding_gmacs']:.2f} to decide); {seconds}."
+    )
+
+
+def brain_warnings(notes: Mapping[str, Any], card: ModelCard, max_brain_ml: float) -> list[str]:
+    """What a person should know before trusting the result."""
+    warnings = []
+    if notes["missing"]:
+        warnings.append(f"without {', '.join(notes['missing'])}; {card.id} does without, but finds less.")
+    if notes["brain_ml"] > max_brain_ml:
+        warnings.append(
+            f"{notes['brain_ml']:.0f} ml are above 0, more than a brain. {card.id} was trained on brains without "
+            "skull: remove it first, and set the rest to 0."
+        )
+    return warnings

@@ -1,0 +1,122 @@
+"""From a run folder to a bundle, for networks of brains: both Med-DANets, and the static U-Net beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from leanseg.api import load_engine
+from leanseg.catalog import find_system
+from leanseg.errors import LeanSegError
+from leanseg.inference.decisions import DynamicConfig
+from leanseg.processing.postprocess import PostprocessingConfig
+from leanseg.segmentation import Segment
+from leanseg.training.calibrate import fit_class_temperature
+from leanseg.training.data.arrays import BRATS_FOLDER, TrainingArrays, load_parts
+from leanseg.training.data.brats import read_cases, select
+from leanseg.training.dynamic_graphs import branches_of, dynamic_config, dynamic_graphs
+from leanseg.training.evaluate_brains import evaluate_brains
+from leanseg.training.provenance import data_licenses, stages_of, versions
+from leanseg.training.recipe import Recipe
+from leanseg.weights.bundle import Bundle, rewrite_card, write_bundle
+from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+
+CALIBRATION_SLICES = 64
+_CATEGORY = "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+_BRAIN = "~^^~Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
+
+
+def _label(name: str, meaning: str, value: int, color: tuple[float, float, float], code: str) -> Segment:
+    return Segment(name, f"{meaning} ({name})", value, color, f"{_CATEGORY}~{code}{_BRAIN}")
+
+
+LABELS = (
+    _label("ED", "Edema", 2, (0.96, 0.84, 0.29), "SCT^79654002^Edema"),
+    _label("NCR", "Necrosis and non-enhancing tumor", 1, (0.85, 0.33, 0.31), "SCT^6574001^Necrosis"),
+    _label("ET", "Enhancing tumor", 3, (0.38, 0.62, 0.94), "NCIt^C113842^Enhancing Lesion"),
+)
+"""What is left of WT, TC and ET without the next smaller region; values as in BraTS 2023, codes of DICOM CID 7168."""
+
+
+def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, data: Path) -> Bundle:
+    """Export a run as the bundle `folder`; needs the data it was trained on.
+
+    INT8 ranges are read from training slices with tumor, the temperature is fitted on the validation part to the branch
+    that does the most, and the figures of both precisions there are written into the card.
+
+    Raises:
+        LeanSegError: no data, a network that has no graphs, or a folder that cannot be written.
+    """
+    if recipe.brain is None:
+        raise LeanSegError(f"The run {run} has no [brain] section, so its images are unknown. Train it with one.")
+    branches_of(network, recipe.size_ji)  # refuses before the data are read
+    train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
+    temperature = fit_class_temperature(branches_of(network, recipe.size_ji)[-1].network, val_arrays)
+    config = dynamic_config(network, recipe.size_ji, temperature)
+    slices = calibration_slices(train_arrays, recipe.seed)
+    graphs = dynamic_graphs(network, recipe.size_ji, temperature, slices)
+    card = _card(recipe, network, run, folder.name, config, temperature)
+    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
+    bundle = write_bundle(card, graphs, safetensors.torch.save(half), folder)
+    card = dataclasses.replace(bundle.card, metrics={"validation": _validation(recipe, bundle, run, data)})
+    rewrite_card(bundle, card)
+    return dataclasses.replace(bundle, card=card)
+
+
+def calibration_slices(arrays: TrainingArrays, seed: int) -> Tensor:
+    """Some of the slices with tumor, which are those that are segmented; of all if there are none."""
+    candidates = arrays.classes.nonzero().flatten() if arrays.classes.any() else torch.arange(len(arrays))
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
+    return arrays.images[candidates[order[:CALIBRATION_SLICES]]].float()
+
+
+def _card(
+    recipe: Recipe, network: nn.Module, run: Path, model_id: str, config: DynamicConfig, temperature: float
+) -> ModelCard:
+    assert recipe.brain is not None
+    system, stages = find_system(recipe.system), stages_of(run)
+    most = max(config.macs_of(n, recipe.size_ji) for n in range(len(config.names)))
+    return ModelCard(
+        id=model_id,
+        system=recipe.system,
+        title=system.title,
+        task="brain tumor segmentation",
+        modality="MR",
+        inputs=recipe.brain.sequences,
+        labels=LABELS,
+        engine=system.engine,
+        network=recipe.network,
+        config=recipe.config,
+        preprocessing=dataclasses.asdict(recipe.brain),
+        postprocessing=dataclasses.asdict(PostprocessingConfig()),
+        graphs={},
+        weights=FileCard("", "", 0),
+        parameters=sum(p.numel() for p in network.parameters()),
+        gmacs=round((most + config.decision_macs) / 1e9, 3),
+        temperature=temperature,
+        training={"versions": versions(), "stages": stages},
+        metrics={},
+        license="Apache-2.0",
+        data_licenses=data_licenses(stages),
+        intended_use="Research only; not for clinical use.",
+        format=CARD_FORMAT,
+        engine_config=dataclasses.asdict(config),
+    )
+
+
+def _validation(recipe: Recipe, bundle: Bundle, run: Path, data: Path) -> dict[str, Any]:
+    """Means of both precisions on the validation part, through the bundle as in use."""
+    every = read_cases(data / BRATS_FOLDER)
+    cases = [case for part in recipe.data.val for case in select(every, part.partition(":")[2])]
+    result: dict[str, Any] = {"command": f"leanseg export {run} -o BUNDLE", "n": len(cases)}
+    for precision in bundle.card.precisions:
+        mean = evaluate_brains(load_engine(str(bundle.folder), precision=precision), cases).mean  # type: ignore[arg-type]
+        result[precision] = {key: round(value["mean"], 4) for key, value in mean.items() if value["n"]}
+    if {"int8", "fp32"} <= set(result):
+        result["int8_minus_fp32_dice_WT"] = round(result["int8"]["dice_WT"] - result["fp32"]["dice_WT"], 4)
+    return result
