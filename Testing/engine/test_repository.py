@@ -17,7 +17,9 @@ else:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "leanseg"
 SCRIPTS = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-MODULES = sorted(path.parent for path in ROOT.glob("*/CMakeLists.txt") if path.parent != PACKAGE)
+MODULES = sorted(
+    path.parent for path in ROOT.glob("*/CMakeLists.txt") if path.parent.name not in ("leanseg", "Testing")
+)
 """The extension's Slicer modules."""
 MAX_LINES = 500
 MAX_BYTES = 3_000_000
@@ -62,6 +64,14 @@ def test_cmake_lists_every_file_of_a_module(module: Path) -> None:
     assert f"set(MODULE_NAME {module.name})" in text
     for words in ("slicerMacroBuildScriptedModule", "WITH_GENERIC_TESTS", "slicer_add_python_unittest"):
         assert words in text
+
+
+def test_ctest_runs_the_scenarios_and_every_module_is_built() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    for folder in (PACKAGE, ROOT / "Testing", *MODULES):
+        assert f"add_subdirectory({folder.name})" in text
+    registered = re.findall(r"SCRIPT (\S+)\)", (ROOT / "Testing" / "CMakeLists.txt").read_text(encoding="utf-8"))
+    assert registered == ["slicer/run_in_slicer.py"] and (ROOT / "Testing" / registered[0]).is_file()
 
 
 def test_no_two_modules_install_a_file_of_one_name() -> None:

@@ -57,7 +57,10 @@ class _FrameObserver:
                 self.add(node)
 
     def _onModified(self, _node: Any, _event: str) -> None:
-        index = self._currentIndex()
+        try:
+            index = self._currentIndex()
+        except IncompatibleInputError:  # whoever uses the frames next is told
+            return
         if self._callback is not None and index != self._index:
             self._index = index
             self._callback()

@@ -27,8 +27,9 @@ from leanseg.slicer_bridge.environment import examinePackage
 
 OPENVINO = "openvino>=2025.0,<2027"
 """The shipped model gives the same masks with the first and the newest of these."""
-DOWNLOAD_MB = {"Windows": 85, "Linux": 60, "Darwin": 35}
-"""Wheel of OpenVINO 2026.4.1 for Python 3.12, rounded up, by platform.system()."""
+DOWNLOAD_MB = {"Windows": 85, "Linux": 60, "Darwin": 40}
+"""The largest wheel that may be taken for Python 3.12, rounded up, by platform.system(): of OpenVINO 2026.4.1; on a Mac
+with an Intel processor, or with a Slicer made for one, of 2025.4.1, the last for these."""
 
 
 def installRuntime(wheelFolder: Path | None = None, log: Callable[[str], None] | None = None) -> None:
@@ -92,8 +93,10 @@ def _checkWheelFolder(folder: Path) -> None:
 
 def downloadCommand() -> str:
     """The command that fetches, on any computer with network, the wheel for this one."""
-    tags = {"Windows": "win_amd64", "Darwin": "macosx_11_0_arm64"}
-    tag = tags.get(platform.system(), f"manylinux_2_28_{platform.machine()}")
+    machine = platform.machine()
+    mac = "macosx_11_0_arm64" if machine == "arm64" else f"macosx_10_15_{machine}"
+    tags = {"Windows": "win_amd64", "Darwin": mac}
+    tag = tags.get(platform.system(), f"manylinux_2_28_{machine}")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f'pip download --no-deps --only-binary=:all: --python-version {python} --platform {tag} "{OPENVINO}"'
 

@@ -120,6 +120,18 @@ class TestVolumeFrames(unittest.TestCase):
         frames.select(3)
         self.assertEqual(calls, [5, 0])
 
+    def testTurningTheWheelOverAnUnusableVolumeRaisesNothing(self):
+        node, calls = CASES[4].node(), []
+        showVolume(node)
+        frames = framesOf(node)
+        frames.observe(lambda: calls.append(frames.currentIndex()))
+        underBendingTransform(node)
+        sliceNode("Red").SetSliceOffset(-10)  # an error in an observer fails the test
+        self.assertEqual(calls, [])
+        node.SetAndObserveTransformNodeID(None)
+        sliceNode("Red").SetSliceOffset(5)
+        self.assertEqual(calls, [7])
+
     def testUnobserveLeavesNoObserver(self):
         node = CASES[4].node()
         showVolume(node)

@@ -91,6 +91,20 @@ class Installing(InstallationTest):
                 self.assertIn(downloadCommand(), str(raised.exception))
                 self.assertEqual([], pip.calls)
 
+    def test_the_command_names_the_wheel_for_the_python_of_this_slicer(self):
+        for system, machine, tag in (
+            ("Windows", "AMD64", "win_amd64"),
+            ("Linux", "x86_64", "manylinux_2_28_x86_64"),
+            ("Darwin", "arm64", "macosx_11_0_arm64"),
+            ("Darwin", "x86_64", "macosx_10_15_x86_64"),  # Slicer's own builds run translated
+        ):
+            with (
+                self.subTest(system=system, machine=machine),
+                mock.patch("platform.system", return_value=system),
+                mock.patch("platform.machine", return_value=machine),
+            ):
+                self.assertIn(f" --platform {tag} ", downloadCommand())
+
     def test_real_pip_installs_from_a_folder(self):
         writeWheel(self.wheels)
         with mock.patch.object(slicer.util, "pip_install", self._realPip):
