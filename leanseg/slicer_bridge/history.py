@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
+from slicer.i18n import tr as _
+
+from leanseg.errors import OutputError
+from leanseg.slicer_bridge.placement import LABELMAP, arrayOf
 
 MAXIMUM_NUMBER_OF_STATES = 10
 
@@ -32,11 +38,37 @@ class Snapshot:
         """The same segmentations, as they are now."""
         return Snapshot(self._segmentations)
 
+    def contents(self) -> list[list[tuple[str, int]]]:
+        """What the segmentations hold now: id, and checksum of the voxels and of their place, of every segment."""
+        return [_contents(segmentation) for segmentation in self._segmentations]
+
+
+def _contents(segmentation: Any) -> list[tuple[str, int]]:
+    found = []
+    for n in range(segmentation.GetNumberOfSegments()):
+        segment, checksum = segmentation.GetNthSegment(n), 0
+        labelmap = segment.GetRepresentation(LABELMAP)
+        if labelmap is not None and labelmap.GetNumberOfPoints() > 0:  # an empty segment may have no voxels at all
+            kji = np.argwhere(arrayOf(labelmap) == segment.GetLabelValue())
+            checksum = zlib.crc32((kji + labelmap.GetExtent()[::2][::-1]).tobytes())
+        found.append((segmentation.GetNthSegmentID(n), checksum))
+    return found
+
+
+def _changedSince() -> str:
+    text: str = _(
+        "Segments of this segmentation have been changed since, and that would be lost. Correct them by hand, or remove"
+        " the segment."
+    )
+    return text
+
 
 @dataclass(frozen=True)
 class _Change:
     segmentationNode: Any
     before: Snapshot
+    contents: Any
+    """After the change; work that was done since must not be lost by undoing it."""
 
 
 class UndoStack:
@@ -44,11 +76,12 @@ class UndoStack:
 
     def __init__(self) -> None:
         self._done: list[_Change] = []
-        self._undone: list[tuple[_Change, Snapshot]] = []
+        self._undone: list[tuple[_Change, Snapshot, Any]] = []
 
     def push(self, segmentationNode: Any, before: Snapshot) -> None:
         """Remember what was before a call; what was undone before it cannot be redone any more."""
-        self._done = [*self._done, _Change(segmentationNode, before)][-MAXIMUM_NUMBER_OF_STATES:]
+        change = _Change(segmentationNode, before, before.contents())
+        self._done = [*self._done, change][-MAXIMUM_NUMBER_OF_STATES:]
         self._undone = []
 
     def canUndo(self) -> bool:
@@ -60,16 +93,31 @@ class UndoStack:
         return bool(self._undone)
 
     def undo(self) -> None:
-        """Go back to before the last call; nothing happens where there is none."""
+        """Go back to before the last call; nothing happens where there is none.
+
+        Raises:
+            OutputError: the segments have been changed since; that would be lost. Nothing was undone.
+        """
         if self.canUndo():
-            change = self._done.pop()
-            self._undone.append((change, change.before.ofNow()))
+            change = self._done[-1]
+            if change.before.contents() != change.contents:
+                raise OutputError(_changedSince())
+            self._done.pop()
+            after = change.before.ofNow()
             change.before.restore()
+            self._undone.append((change, after, change.before.contents()))
 
     def redo(self) -> None:
-        """Go forward again; nothing happens where nothing was undone."""
+        """Go forward again; nothing happens where nothing was undone.
+
+        Raises:
+            OutputError: as `undo`.
+        """
         if self.canRedo():
-            change, after = self._undone.pop()
+            change, after, contents = self._undone[-1]
+            if change.before.contents() != contents:
+                raise OutputError(_changedSince())
+            self._undone.pop()
             self._done.append(change)
             after.restore()
 

@@ -164,6 +164,26 @@ class TestUndo(ClipCase):
         self.writer.undo()
         self.assertEqual(self.shown(), [0, 0, 40, 0, 0])
 
+    def testLaterEditsOfWrittenFramesAreNotLost(self):
+        self.write({0: maskOf(0), 2: maskOf(2)})
+        self.browser.SetSelectedItemNumber(2)
+        fill(self.segmentation, self.lesion, maskOf(4)[np.newaxis], self.volume)
+        edited = self.shown()
+        with self.assertRaisesRegex(OutputError, "have been changed since"):
+            self.writer.undo()
+        self.assertEqual(self.shown(), edited)
+        fill(self.segmentation, self.lesion, maskOf(2)[np.newaxis], self.volume)  # as it was
+        self.writer.undo()
+        self.assertEqual(self.shown(), [0, 0, 0, 0, 0])
+
+    def testASegmentThatWasAddedSinceIsNotLost(self):
+        self.write({0: maskOf(0)})
+        self.browser.SetSelectedItemNumber(0)
+        other = self.segmentation.GetSegmentation().AddEmptySegment("other")
+        with self.assertRaisesRegex(OutputError, "have been changed since"):
+            self.writer.undo()
+        self.assertIsNotNone(self.segmentation.GetSegmentation().GetSegment(other))
+
     def testTheEmbeddedEditorIsAskedForTheShownFrameOnly(self):
         saved = []
         writer = SegmentWriter(editorNode(), lambda: saved.append(self.browser.GetSelectedItemNumber()))
