@@ -79,7 +79,7 @@ def run_demo(folder: Path, progress: Progress) -> Path:
     """
     cards = [card for card in list_models() if card.inputs == ("ultrasound",)]
     if not cards:
-        raise LeanSegError("There is no ultrasound model to show. Put bundles into Resources/Models or set LEANSEG_MODELS.")
+        raise LeanSegError("There is no ultrasound model to show. Put one into Resources/Models or set LEANSEG_MODELS.")
     try:
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
     except OSError as error:

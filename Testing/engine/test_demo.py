@@ -200,7 +200,7 @@ def test_real_cases_are_shown_where_the_data_is(
 
 def test_without_a_model_it_says_where_to_put_one(models_folder: Path, tmp_path: Path) -> None:
     (models_folder / "tiny" / "card.json").unlink()
-    with pytest.raises(LeanSegError, match=r"no ultrasound model to show\. Put bundles into .* or set LEANSEG_MODELS"):
+    with pytest.raises(LeanSegError, match=r"no ultrasound model to show\. Put one into .* or set LEANSEG_MODELS"):
         run_demo(tmp_path / "demo", quiet)
     assert not (tmp_path / "demo").exists()
 
