@@ -91,3 +91,9 @@ def test_facade_offers_what_it_names() -> None:
     code = "import leanseg\nfor name in leanseg.__all__: getattr(leanseg, name)"
     done = fresh_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_completion_offers_the_public_names() -> None:
+    import leanseg
+
+    assert dir(leanseg) == sorted(leanseg.__all__) and {"load_engine", "segment"} < set(dir(leanseg))

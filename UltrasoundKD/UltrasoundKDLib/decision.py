@@ -51,12 +51,19 @@ class Decision:
         self._panel.session.dismiss()
 
     def onUndoAccept(self, *_args: Any) -> None:
-        self._sequenceWriter.undo()
-        self._panel.showState()
+        self._turnBack("undo")
 
     def onRedoAccept(self, *_args: Any) -> None:
-        self._sequenceWriter.redo()
-        self._panel.showState()
+        self._turnBack("redo")
+
+    def _turnBack(self, step: str) -> None:
+        panel = self._panel
+        panel.message.clear()
+        try:
+            getattr(self._sequenceWriter, step)()
+        except LeanSegError as error:
+            panel.message.say(str(error), True)
+        panel.showState()
 
     def showState(self) -> None:
         """Enable what can be decided now."""

@@ -1,4 +1,9 @@
-"""Uncertainty over the image: a float32 volume in the foreground of the slice views, with a color legend."""
+"""Uncertainty over the image: a float32 volume in the foreground of the slice views, with a color legend.
+
+One scale for all images: 0 to 1, in the colors of `leanseg.pictures`. A window of percentiles of each image would color
+an image of which the model is certain like one of which it is not. What is certain is transparent, by one border for
+all images: the uncertainty where the probability is 10 % or 90 %.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,12 @@ import slicer
 from numpy.typing import NDArray
 from slicer.i18n import tr as _
 
+from leanseg.pictures import uncertainty_colors
 from leanseg.slicer_bridge.nodes import scalarVolumeNode, setVolumeArray
 from leanseg.volume import VolumeGeometry
 
-_COLORS = "vtkMRMLColorTableNodeIron"  # dark, red, yellow, white
-_WINDOW_PERCENTILES = (1, 99)  # most of the image is certain: without them a few voxels would take all the colors
-_TRANSPARENT = 0.25  # of the window, from its lower end
+CERTAIN = 0.469  # the entropy of 10 % and 90 %, in bits: uncertainty below it is transparent
+_NUMBER_OF_COLORS = 256
 
 # Small, near the lower right corner, where ultrasound images are dark; of the view. The text scales with the size.
 _LEGEND_SIZE = (0.045, 0.2)
@@ -28,8 +33,8 @@ class UncertaintyOverlay:
     def __init__(self, volumeNode: Any) -> None:
         self._volumeNode = volumeNode
         self._node: Any = None
+        self._colors: Any = None
         self._opacity = 0.6
-        self._window: tuple[float, float] | None = None
         self._replaced: list[tuple[Any, str | None, float]] = []
 
     @property
@@ -42,9 +47,7 @@ class UncertaintyOverlay:
         return bool(self._replaced) and self.node is not None
 
     def show(self, array: NDArray[np.float32], geometry: VolumeGeometry, transformFrom: Any = None) -> None:
-        """Uncertainty (k, j, i) on a grid, under the transform of `transformFrom` (default: of the volume).
-
-        Until it is removed the color window only grows, so that a color means the same in all frames that are shown.
+        """Uncertainty (k, j, i), 0 to 1, on a grid, under the transform of `transformFrom` (default: of the volume).
 
         Raises:
             IncompatibleInputError: the array does not fit the geometry.
@@ -55,14 +58,13 @@ class UncertaintyOverlay:
                 name = _("{volume} uncertainty").format(volume=self._volumeNode.GetName())
                 self._node = scalarVolumeNode(name, values, geometry)
                 self._node.SetSaveWithScene(False)
-                self._node.GetDisplayNode().SetSaveWithScene(False)
+                self._setColors()
             else:
                 setVolumeArray(self._node, values, geometry)
             transformed = self._volumeNode if transformFrom is None else transformFrom
             self._node.SetAndObserveTransformNodeID(transformed.GetTransformNodeID())
-            self._setColors(values)
             self._setForeground()
-            self._legend().SetVisibility(True)
+            self._showLegend()
 
     def setOpacity(self, opacity: float) -> None:
         """0 (image only) to 1 (uncertainty only)."""
@@ -88,23 +90,18 @@ class UncertaintyOverlay:
             for display in [self._node.GetNthDisplayNode(n) for n in range(self._node.GetNumberOfDisplayNodes())]:
                 slicer.mrmlScene.RemoveNode(display)
             slicer.mrmlScene.RemoveNode(self._node)
-        self._node = self._window = None
+            slicer.mrmlScene.RemoveNode(self._colors)
+        self._node = self._colors = None
 
-    def _setColors(self, values: NDArray[np.float32]) -> None:
-        low, high = (float(value) for value in np.percentile(values, _WINDOW_PERCENTILES))
-        if high <= low:  # less than a hundredth of the image is uncertain, or all of it equally
-            high = max(float(values.max()), low + 1e-3)
-        if self._window is not None:
-            low, high = min(low, self._window[0]), max(high, self._window[1])
-        self._window = (low, high)
+    def _setColors(self) -> None:
+        self._colors = _newColors()
         display = self._node.GetDisplayNode()
-        modified = display.StartModify()
-        display.SetAndObserveColorNodeID(_COLORS)
+        display.SetSaveWithScene(False)
+        display.SetAndObserveColorNodeID(self._colors.GetID())
         display.SetAutoWindowLevel(False)
-        display.SetWindowLevelMinMax(low, high)
-        display.SetThreshold(low + _TRANSPARENT * (high - low), max(float(values.max()), 1.0))
+        display.SetWindowLevelMinMax(0, 1)
+        display.SetThreshold(CERTAIN, 1)
         display.SetApplyThreshold(True)
-        display.EndModify(modified)
 
     def _setForeground(self) -> None:
         """In the views that show the image."""
@@ -132,3 +129,28 @@ class UncertaintyOverlay:
             legend.SetNumberOfLabels(_LEGEND_LABELS)
             legend.SetLabelFormat("%.1f")
         return legend
+
+    def _showLegend(self) -> None:
+        """In the first view that shows the uncertainty: once, however many views there are."""
+        legend = self._legend()
+        composites = [composite for composite, _volume, _opacity in self._replaced if self._isForegroundOf(composite)]
+        views = [slicer.vtkMRMLSliceLogic.GetSliceNode(composite) for composite in composites]
+        visible = [view.GetID() for view in views if view is not None and view.IsMappedInLayout()]
+        if visible:
+            legend.SetDisplayableOnlyInView(visible[0])
+        legend.SetVisibility(bool(visible))
+
+
+def _newColors() -> Any:
+    """A color table of the uncertainty from 0 to 1; black where it is transparent, so that the legend shows it, too."""
+    node = slicer.vtkMRMLColorTableNode()
+    node.SetTypeToUser()
+    node.SetName(_("Uncertainty"))
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    values = np.linspace(0, 1, _NUMBER_OF_COLORS)
+    colors = np.where(values[:, np.newaxis] < CERTAIN, 0, uncertainty_colors(values[np.newaxis])[0] / 255)
+    node.SetNumberOfColors(_NUMBER_OF_COLORS)
+    for index, color in enumerate(colors.tolist()):
+        node.SetColor(index, *color, 1.0)
+    return slicer.mrmlScene.AddNode(node)

@@ -44,16 +44,17 @@ class qMRMLSegmentsTableView(SceneAware, QtWidgets.QWidget):
         self._observations.clear()
         self._node = node
         if node is not None:
+            # The node passes the events of its segmentation on after it has given a new segment its display properties.
             segmentation = node.GetSegmentation()
             events = (
                 segmentation.SegmentAdded,
                 segmentation.SegmentRemoved,
                 segmentation.SegmentModified,
                 segmentation.SegmentsOrderModified,
+                node.DisplayModifiedEvent,
             )
             for event in events:
-                self._observations.add(segmentation, event, self._fill)
-            self._observations.add(node, node.DisplayModifiedEvent, self._fill)
+                self._observations.add(node, event, self._fill)
         self._fill()
 
     def _fill(self, *_event):

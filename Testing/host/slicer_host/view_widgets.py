@@ -134,6 +134,11 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         layout.addWidget(self._viewWidget, 1)
         self._slider.valueChanged.connect(self._view.logic.SetSliceOffset)
         self._view.logic.AddObserver(vtk.vtkCommand.ModifiedEvent, self._update)
+        scene.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, self._fitNodeToWidget)
+
+    def _fitNodeToWidget(self, *_event):
+        """A scene that was closed or loaded left the view's node with another size than the widget has."""
+        self._view.resize(self._viewWidget.width, self._viewWidget.height)
 
     def _update(self, *_event):
         limits, resolution = [0.0, 0.0], vtk.reference(1.0)
@@ -144,6 +149,11 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         self._slider.value = self._view.logic.GetSliceOffset()
         del blocker
         self._viewWidget.scheduleRender()
+
+    def fitSliceToBackground(self):
+        """As the button of that name: the background volume fills the view, the slice lies on a plane of its voxels."""
+        self._view.logic.FitSliceToBackground(True)
+        self._view.logic.SnapSliceOffsetToIJK()
 
     def sliceView(self):
         return self._viewWidget
@@ -206,15 +216,29 @@ class qSlicerLayoutManager(QtCore.QObject):
         self._widgets["3D"] = qMRMLThreeDWidget(scene, viewport)
         self._layout = None
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        scene.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, self._setUpAgain)
 
     def setLayout(self, layout):
         places = _LAYOUTS[layout]  # KeyError: add the layout that the module needs
+        nodes = {name: self._viewNode(name) for name in self._widgets}
+        for node in nodes.values():
+            node.SetMappedInLayout(0)
         for name, widget in self._widgets.items():
             self._grid.removeWidget(widget)
             widget.setVisible(name in places)
             if name in places:
                 self._grid.addWidget(widget, *places[name])
+                nodes[name].SetMappedInLayout(1)
         self._layout = layout
+
+    def _setUpAgain(self, *_event):
+        """As in Slicer after a scene was closed or loaded. The nodes of the views change with it, and that is what
+        the displayable managers wait for: they take no notice of what happens to a node during the batch."""
+        self.setLayout(self._layout)
+
+    def _viewNode(self, name):
+        widget = self._widgets[name]
+        return widget.mrmlViewNode() if name == "3D" else widget.mrmlSliceNode()
 
     layout = property(lambda self: self._layout, setLayout)
     threeDViewCount = property(lambda self: 1)
@@ -229,6 +253,16 @@ class qSlicerLayoutManager(QtCore.QObject):
 
     def threeDWidget(self, index):
         return self._widgets["3D"] if index == 0 else None
+
+    def resetSliceViews(self):
+        """Every slice view shows all of its background volume."""
+        for name in self.sliceViewNames():
+            self.sliceWidget(name).fitSliceToBackground()
+
+    def resetThreeDViews(self):
+        view = self.threeDWidget(0).threeDView()
+        view.resetFocalPoint()
+        view.resetCamera()
 
     def mrmlSliceLogics(self):
         return self._scene.applicationLogic.GetSliceLogics()

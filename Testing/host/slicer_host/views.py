@@ -72,16 +72,12 @@ class _View:
         self.window.SetSize(max(width, 10), max(height, 10))
 
     def pixels(self):
-        """Render, and give the picture: uint8 (row, column, RGB), upper row first."""
+        """Render once, and give the picture: uint8 (row, column, RGB), upper row first."""
         self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.ReadFrontBufferOff()
-        grab.ShouldRerenderOff()
-        grab.Update()
-        image = grab.GetOutput()
-        width, height, _ = image.GetDimensions()
-        return np.ascontiguousarray(vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1])
+        width, height = self.window.GetSize()
+        rgb = vtk.vtkUnsignedCharArray()
+        self.window.GetPixelData(0, 0, width - 1, height - 1, 0, rgb, 0)
+        return np.ascontiguousarray(vtk_to_numpy(rgb).reshape(height, width, 3)[::-1])
 
 
 class SliceView(_View):
@@ -99,7 +95,6 @@ class SliceView(_View):
         self.logic.SetMRMLScene(scene.mrmlScene)
         self.node = self.logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
-        self.node.SetMappedInLayout(1)
         style.SetSliceLogic(self.logic)
         self.managers.SetMRMLDisplayableNode(self.node)
         style.SetInteractor(self.interactor)
@@ -153,7 +148,6 @@ class ThreeDView(_View):
         scene.applicationLogic.GetViewLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(scene.mrmlScene)
         self.node = self.logic.AddViewNode(name)
-        self.node.SetMappedInLayout(1)
         self.managers.SetMRMLDisplayableNode(self.node)
         self.renderer.SetBackground(0.75, 0.76, 0.91)
         self.renderer.SetBackground2(0.45, 0.47, 0.74)

@@ -25,7 +25,7 @@ class TestUncertaintyOverlay(unittest.TestCase):
         self.volume = volumeNode(np.full((4, 40, 50), 100, np.uint8), np.diag([0.5, 0.5, 2, 1]), name="clip")
         showVolume(self.volume)
         self.geometry = geometryFromNode(self.volume)
-        # 0.000 to 0.999 in steps of 0.001, each 8 times: percentiles 1 and 99 are 0.01 and 0.989
+        # 0.000 to 0.999 in steps of 0.001, each 8 times
         self.array = (np.arange(8000) // 8 / 1000).astype(np.float32).reshape(4, 40, 50)
         self.overlay = UncertaintyOverlay(self.volume)
 
@@ -36,34 +36,42 @@ class TestUncertaintyOverlay(unittest.TestCase):
         self.assertEqual(slicer.util.arrayFromVolume(node).dtype, np.float32)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), self.array)
 
-    def testWindowIsThatOfMostVoxelsAndLowValuesAreTransparent(self):
-        self.overlay.show(self.array, self.geometry)
-        display = self.overlay.node.GetDisplayNode()
-        self.assertFalse(display.GetAutoWindowLevel())
-        self.assertAlmostEqual(display.GetWindowLevelMin(), 0.01, places=3)
-        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.989, places=3)
-        self.assertTrue(display.GetApplyThreshold())
-        self.assertAlmostEqual(display.GetLowerThreshold(), 0.01 + 0.979 / 4, places=3)
-        self.assertGreaterEqual(display.GetUpperThreshold(), 0.999)
+    def testEveryImageHasTheSameScale(self):
+        """Also one of which all is certain: a color means the same in all images."""
+        for array in (self.array, self.array / 5, np.zeros_like(self.array)):
+            self.overlay.show(array, self.geometry)
+            display = self.overlay.node.GetDisplayNode()
+            self.assertFalse(display.GetAutoWindowLevel())
+            self.assertEqual((display.GetWindowLevelMin(), display.GetWindowLevelMax()), (0, 1))
+            self.assertTrue(display.GetApplyThreshold())
+            # -0.1 log2 0.1 - 0.9 log2 0.9 = 0.3322 + 0.1368
+            self.assertAlmostEqual(display.GetLowerThreshold(), 0.469, places=3)
+            self.assertGreaterEqual(display.GetUpperThreshold(), 1)
 
-    def testFewUncertainVoxelsStillGetTheColors(self):
-        self.array[:] = 0
-        self.array[0, 0, :5] = 0.7
+    def testColorsAreThoseOfThePictures(self):
+        """At 1: (252, 255, 164). At 0.75: (249, 142, 9). Below the border: none."""
         self.overlay.show(self.array, self.geometry)
-        display = self.overlay.node.GetDisplayNode()
-        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.7, places=5)
-        self.overlay.show(np.zeros_like(self.array), self.geometry)
-        self.assertGreater(display.GetLowerThreshold(), 0)  # no uncertainty at all: nothing is colored
+        lookup = self.overlay.node.GetDisplayNode().GetColorNode().GetLookupTable()
+        for position, color in ((1, (252, 255, 164)), (0.75, (249, 142, 9)), (0.4, (0, 0, 0))):
+            red, green, blue, _alpha = lookup.GetTableValue(round(255 * position))
+            np.testing.assert_allclose((255 * red, 255 * green, 255 * blue), color, atol=2)
 
-    def testAColorMeansTheSameInEveryFrameUntilItIsRemoved(self):
-        self.overlay.show(self.array, self.geometry)
-        self.overlay.show(self.array / 2, self.geometry)
-        display = self.overlay.node.GetDisplayNode()
-        self.assertAlmostEqual(display.GetWindowLevelMin(), 0.005, places=3)
-        self.assertAlmostEqual(display.GetWindowLevelMax(), 0.989, places=3)
-        self.overlay.remove()
-        self.overlay.show(self.array / 2, self.geometry)
-        self.assertAlmostEqual(self.overlay.node.GetDisplayNode().GetWindowLevelMax(), 0.4945, places=3)
+    def testWhatIsCertainStaysClean(self):
+        """Probability below 10 % everywhere: uncertainty 0.45 and less."""
+        without = pixelsOf("Red")
+        self.overlay.show(np.full_like(self.array, 0.45), self.geometry)
+        slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node).SetVisibility(False)
+        np.testing.assert_array_equal(pixelsOf("Red"), without)
+
+    def testTheLegendIsShownOnce(self):
+        """In the red view of four, or in the one view that there is."""
+        manager = slicer.app.layoutManager()
+        for layout, shown in (("FourUpView", "Red"), ("OneUpYellowSliceView", "Yellow")):
+            manager.setLayout(getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{layout}"))
+            self.overlay.show(self.array, self.geometry)
+            legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node)
+            self.assertEqual(list(legend.GetViewNodeIDs()), [f"vtkMRMLSliceNode{shown}"])
+            self.assertTrue(legend.GetVisibility())
 
     def testItIsInTheForegroundOfTheViewsOfItsImage(self):
         other = volumeNode(np.zeros((4, 40, 50), np.uint8))
