@@ -141,6 +141,51 @@ def test_a_collapsible_button_hides_its_contents():
     assert label.isVisible() and not button.collapsed
 
 
+def _section():
+    button = ctk.ctkCollapsibleButton("Section")
+    layout = qt.QVBoxLayout(button)
+    labels = qt.QLabel("first"), qt.QLabel("second")
+    for label in labels:
+        layout.addWidget(label)
+    return button, labels
+
+
+def _visible(labels):
+    return [label.visible for label in labels]
+
+
+@pytest.mark.parametrize("shownFirst", [False, True])
+def test_a_collapsible_button_leaves_hidden_what_the_module_hid(shownFirst):
+    button, labels = _section()
+    if shownFirst:
+        button.show()
+    labels[0].hide()
+    button.show()
+    assert _visible(labels) == [False, True]
+    button.collapsed = True
+    assert _visible(labels) == [False, False]
+    button.collapsed = False
+    assert _visible(labels) == [False, True]
+
+
+@pytest.mark.parametrize("shownFirst", [False, True])
+def test_a_collapsed_button_shows_later_what_the_module_shows(shownFirst):
+    button, labels = _section()
+    labels[0].hide()
+    if shownFirst:
+        button.show()
+    button.collapsed = True
+    labels[0].show()
+    labels[1].hide()
+    button.show()
+    assert _visible(labels) == [False, False]
+    button.collapsed = False
+    assert _visible(labels) == [True, False]
+    button.hide()
+    button.show()
+    assert _visible(labels) == [True, False]
+
+
 def test_settings_are_kept_and_are_not_the_persons():
     settings = slicer.app.settings()
     settings.setValue("LeanSeg/folder", "a")

@@ -81,6 +81,17 @@ def test_undo_and_redo_by_their_buttons(editor):
     assert editor.mask().sum() == 100
 
 
+def test_redo_brings_back_a_segment_with_its_display(editor, capfd):
+    editor.widget.saveStateForUndo()
+    editor.node.GetSegmentation().AddEmptySegment("third", "third")
+    gestures.click(editor.child("UndoButton"))
+    gestures.click(editor.child("RedoButton"))
+    rows = editor.child("SegmentsTable")
+    assert [rows.item(row, 2).text() for row in range(rows.rowCount)] == ["first", "second", "third"]
+    assert [rows.item(row, 0).text() for row in range(rows.rowCount)] == ["●", "●", "●"]
+    assert "No display properties" not in capfd.readouterr().err
+
+
 def test_one_state_for_undo_however_many_changes_follow_it(editor):
     editor.widget.saveStateForUndo()
     for k in range(3):

@@ -151,10 +151,12 @@ def test_the_offset_slider_moves_the_slice():
 
 def test_layouts_show_their_views():
     manager = slicer.app.layoutManager()
-    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    assert _red().visible and not manager.sliceWidget("Green").visible and not manager.threeDWidget(0).visible
+    views = {name: manager.sliceWidget(name) for name in ("Red", "Yellow", "Green")} | {"3D": manager.threeDWidget(0)}
+    for only in ("Red", "Yellow", "Green"):
+        manager.setLayout(getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayoutOneUp{only}SliceView"))
+        assert [name for name, view in views.items() if view.visible] == [only]
     manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-    assert manager.sliceWidget("Green").visible and manager.threeDWidget(0).visible
+    assert all(view.visible for view in views.values())
 
 
 def test_closing_the_scene_leaves_working_views(tmp_path):
@@ -175,6 +177,53 @@ def test_a_view_that_the_layout_hides_is_not_rendered():
         view.renderWindow().AddObserver("StartEvent", lambda *_, name=name: rendered.append(name))
         view.forceRender()
     assert set(rendered) == {"Red"}
+
+
+def test_a_picture_is_rendered_once():
+    view, rendered = _red().sliceView(), []
+    view.renderWindow().AddObserver("StartEvent", lambda *_: rendered.append(1))
+    view.forceRender()
+    assert len(rendered) == 1
+
+
+def test_only_the_views_of_the_layout_are_mapped():
+    manager = slicer.app.layoutManager()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    nodes = [manager.sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow", "Green")]
+    nodes.append(manager.threeDWidget(0).mrmlViewNode())
+    assert [bool(node.IsMappedInLayout()) for node in nodes] == [True, False, False, False]
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert all(node.IsMappedInLayout() for node in nodes)
+
+
+def test_reset_slice_views_shows_the_whole_volume_again():
+    _shown()
+    node = _red().mrmlSliceNode()
+    node.SetFieldOfView(6, 6 * _red().sliceView().height / _red().sliceView().width, 1)
+    node.JumpSlice(500, 500, 0)
+    slicer.util.resetSliceViews()
+    corners = [gestures.pointInView(_red(), corner) for corner in ((0, 0, 2), (63, 63, 2))]
+    width, height, _ = node.GetDimensions()
+    assert all(0 <= x < width and 0 <= y < height for x, y in corners)
+    assert abs(corners[0][1] - corners[1][1]) > 0.9 * height  # and not more: the lower side is the shorter one
+
+
+def test_reset_three_d_views_looks_at_the_contents(tmp_path):
+    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
+    sphere = vtk.vtkSphereSource()
+    sphere.SetRadius(10)
+    model.SetPolyDataConnection(sphere.GetOutputPort())
+    model.CreateDefaultDisplayNodes()
+    model.GetDisplayNode().SetColor(1, 0, 0)
+    camera = slicer.util.getNodesByClass("vtkMRMLCameraNode")[0]
+    camera.SetFocalPoint(500, 0, 0)
+    camera.SetPosition(500, 100, 0)
+    red = []
+    for name in ("before.png", "after.png"):
+        pixels = _pixels(slicer.app.layoutManager().threeDWidget(0).threeDView(), tmp_path / name)
+        red.append(((pixels[:, :, 0] > 100) & (pixels[:, :, 1] < 60)).any())
+        slicer.util.resetThreeDViews()
+    assert red == [False, True]
 
 
 def test_starting_over_brings_back_layout_directions_and_an_empty_scene():

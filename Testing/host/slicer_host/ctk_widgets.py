@@ -12,6 +12,7 @@ from slicer_host.qt_properties import qtProperty, storedProperty
 from slicer_host.record import stubsUsed
 
 Signal = QtCore.Signal
+_WANTED = "visibilityToParent"  # property of a widget in a collapsible button: the module's last word
 
 
 def parentOf(arguments):
@@ -27,6 +28,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def __init__(self, *arguments):
         super().__init__(parentOf(arguments))
+        self._ownDoing = False
         self.setCheckable(True)
         self.setChecked(True)
         self.setText(next((each for each in arguments if isinstance(each, str)), ""))
@@ -40,16 +42,46 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         return QtGui.QFontMetrics(self.font).height() + 12
 
     def _showContents(self, shown):
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(shown)
+        self._showChildren()
         self.updateGeometry()
         self.contentsCollapsed.emit(not shown)
 
-    def showEvent(self, event):
-        super().showEvent(event)
-        if self.collapsed:
-            self._showContents(False)
+    def _showChildren(self):
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                self._showChild(child)
+
+    def _showChild(self, child):
+        """Show or hide a child as the button is open or collapsed; one that the module hid stays hidden."""
+        if not self.testAttribute(QtCore.Qt.WA_WState_Created):
+            return  # a child that is hidden now would be shown again with its parent
+        hiddenByModule = child.property(_WANTED) is False
+        self._ownDoing = True
+        child.setVisible(self.checked and not hiddenByModule)
+        self._ownDoing = False
+        # Qt tells of the module's next show or hide only if this one does not count as explicit.
+        if not hiddenByModule:
+            child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)
+
+    def setVisible(self, shown):
+        wasCreated = self.testAttribute(QtCore.Qt.WA_WState_Created)
+        self._ownDoing = True
+        super().setVisible(shown)
+        self._ownDoing = False
+        if not wasCreated:
+            self._showChildren()
+
+    def childEvent(self, event):
+        if event.type() == QtCore.QEvent.ChildAdded:
+            event.child().installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child, event):
+        """Note what the module shows and hides; while the button is collapsed, nothing of it is seen."""
+        if not self._ownDoing and event.type() in (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent):
+            child.setProperty(_WANTED, event.type() == QtCore.QEvent.ShowToParent)
+            self._showChild(child)
+        return False
 
     def sizeHint(self):
         contents = self.layout().sizeHint() if self.layout() is not None and self.checked else QtCore.QSize(0, 0)

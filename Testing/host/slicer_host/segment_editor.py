@@ -98,6 +98,9 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
             self._logic.SetMRMLScene(self._scene)
             self._segmentationBox.setMRMLScene(self._scene)
             self._volumeBox.setMRMLScene(self._scene)
+            # After the boxes, which know the nodes of a loaded scene only then.
+            for event in (slicer.vtkMRMLScene.EndBatchProcessEvent, slicer.vtkMRMLScene.EndCloseEvent):
+                self._sceneObservations.add(self._scene, event, self._updateFromNode)
         if self._node is not None and self._node.GetScene() is None:  # the scene was closed
             self.setMRMLSegmentEditorNode(None)
 
@@ -155,7 +158,8 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
         self.setCurrentSegmentID(self._logic.AddEmptySegment())
 
     def _updateFromNode(self, *_event):
-        if self._updating:
+        """Show what the node says; a scene that is being closed or loaded is shown at its end."""
+        if self._updating or (self._scene is not None and (self._scene.IsClosing() or self._scene.IsBatchProcessing())):
             return
         self._updating = True
         segmentation = self.segmentationNode()

@@ -134,11 +134,6 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         layout.addWidget(self._viewWidget, 1)
         self._slider.valueChanged.connect(self._view.logic.SetSliceOffset)
         self._view.logic.AddObserver(vtk.vtkCommand.ModifiedEvent, self._update)
-        scene.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, self._fitNodeToWidget)
-
-    def _fitNodeToWidget(self, *_event):
-        """A scene that was closed or loaded left the view's node with another size than the widget has."""
-        self._view.resize(self._viewWidget.width, self._viewWidget.height)
 
     def _update(self, *_event):
         limits, resolution = [0.0, 0.0], vtk.reference(1.0)
@@ -151,9 +146,8 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         self._viewWidget.scheduleRender()
 
     def fitSliceToBackground(self):
-        """As the button of that name: the background volume fills the view, the slice lies on a plane of its voxels."""
-        self._view.logic.FitSliceToBackground(True)
-        self._view.logic.SnapSliceOffsetToIJK()
+        """Show all of the background volume, from its middle."""
+        self._view.logic.FitSliceToBackground()
 
     def sliceView(self):
         return self._viewWidget
@@ -197,6 +191,8 @@ _LAYOUTS = {  # layout -> {view: (row, column)}; of Slicer's many layouts those 
     },
     slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView: {"Red": (0, 0), "3D": (0, 1), "Green": (1, 0), "Yellow": (1, 1)},
     slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView: {"Red": (0, 0)},
+    slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpYellowSliceView: {"Yellow": (0, 0)},
+    slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpGreenSliceView: {"Green": (0, 0)},
 }
 
 
