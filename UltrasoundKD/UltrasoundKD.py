@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-from UltrasoundKDLib import sample_data, shortcuts
+from UltrasoundKDLib import other_images, sample_data, shortcuts
 from UltrasoundKDLib.logic import UltrasoundKDLogic
 
 #
@@ -47,6 +47,7 @@ class UltrasoundKD(ScriptedLoadableModule):
             " using breast ultrasound images. Journal of Biomedical Engineering, doi:10.7507/1001-5515.202311054."
         )
         slicer.app.connect("startupCompleted()", sample_data.registerSampleData)
+        slicer.app.connect("startupCompleted()", other_images.showAllOfLoadedScenes)
 
 
 #
@@ -138,6 +139,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         editor.removeViewObservations()
         editor.setSegmentationNode(None)
         self.measurements.clear()
+        self.logic.accepted.clear()
         if wasApplying:
             self.panel.message.say(_("The scene was closed, so the run was cancelled. Choose an image."))
 
@@ -145,6 +147,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Closed, or loaded."""
         if self.panel.isShown and not slicer.mrmlScene.IsClosing():
             self._useScene()
+            self.panel.sceneLoaded()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
@@ -175,6 +178,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSegmentsChanged(self, *_args: Any) -> None:
         """Somebody, perhaps the Segment Editor, has changed the target."""
         self.panel.updateTarget()
+        if self.panel.target.segmentId and not self.ui.segmentEditorWidget.currentSegmentID():
+            self.ui.segmentEditorWidget.setCurrentSegmentID(self.panel.target.segmentId)  # a redo brought it back
         self.measurements.schedule()
 
     def onSegmentSelected(self, *_args: Any) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from leanseg.errors import IncompatibleInputError
+
 if TYPE_CHECKING:
     from leanseg.api import Model
     from leanseg.prediction import Prediction
@@ -63,6 +65,17 @@ def predictFrame(model: Model, frame: Volume) -> FrameResult:
     modelInput = preprocess(frame, model.preprocessing)
     prediction = model.engine.predict(modelInput)
     return FrameResult(prediction, modelInput.trace, time.perf_counter() - started)
+
+
+def colorProblem(frame: Volume) -> str:
+    """Why the colors of a frame (c, 1, j, i) are refused, before any model sees it; empty where they are not."""
+    from leanseg.processing.intensity import to_gray
+
+    try:
+        to_gray(frame.array)
+    except IncompatibleInputError as error:
+        return str(error)
+    return ""
 
 
 def frameKey(modelKey: ModelKey, frame: Volume) -> tuple:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from UltrasoundKDLib import other_images
+from UltrasoundKDLib.accepted_results import AcceptedResults
 from UltrasoundKDLib.frame_results import FrameCache, predictFrame
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from leanseg.segmentation import Segment
     from leanseg.volume import Volume
     from leanseg.weights.card import ModelCard
+    from UltrasoundKDLib.accepted_results import Origin
     from UltrasoundKDLib.frame_results import FrameResult, ModelKey
 
 
@@ -30,6 +33,7 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self.cache = FrameCache()
+        self.accepted = AcceptedResults()
         self._loaded: dict[ModelKey, Model] = {}
         self._seconds: dict[ModelKey, list[float]] = {}
         self._lock = threading.Lock()  # a model runs in one thread at a time
@@ -82,6 +86,24 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
         seconds = self._seconds.get(modelKey, [])
         return statistics.median(seconds[-20:]) if seconds else None
 
+    def newLesion(self, frames: Any, segmentationNode: Any, lesion: Segment) -> tuple[Any, str]:
+        """An empty segment to draw in; in a new segmentation of the image where `segmentationNode` is None.
+
+        :param lesion: name, color and terminology: a label of the model's card.
+        :return: segmentation node and id of the segment.
+        :raises LeanSegError: the image cannot be used; nothing was made.
+        """
+        from leanseg.slicer_bridge.frames import SequenceFrames
+        from leanseg.slicer_bridge.segments import addSegment
+        from leanseg.slicer_bridge.synchronized import makeSynchronizedSequence
+
+        isNew = segmentationNode is None
+        segmentationNode = _newSegmentation(frames.volumeNode) if isNew else segmentationNode
+        segmentId = addSegment(segmentationNode, lesion)
+        if isNew and isinstance(frames, SequenceFrames):  # what is drawn belongs to one frame
+            makeSynchronizedSequence(segmentationNode, frames.browserNode)
+        return segmentationNode, segmentId
+
     def accept(
         self,
         frames: Any,
@@ -90,40 +112,52 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
         writer: Any,
         lesion: Segment,
         saveStateForUndo: Callable[[Any], None] | None = None,
-    ) -> tuple[Any, str]:
+    ) -> tuple[Any, str, list[str]]:
         """Write (j, i) masks of frames into a segment, as masking and overwriting of the writer's editor node say.
 
         :param target: segmentation node or None, id of the segment or empty: what is missing is made.
         :param writer: `SegmentWriter`
         :param lesion: name, color and terminology of a new segment: a label of the model's card.
         :param saveStateForUndo: called with the segmentation node before its first change.
-        :return: segmentation node and id of the segment that were written.
+        :return: segmentation node and id of the segment that were written; ids of the others that lost voxels to it.
         :raises LeanSegError: nothing was written; the scene is as it was.
         """
-        from leanseg.slicer_bridge.segments import addSegment, segmentationFor
+        from leanseg.slicer_bridge.segments import addSegment
 
-        volumeName = frames.volumeNode.GetName()
         isNew = target[0] is None
-        segmentationNode = segmentationFor(frames.volumeNode, f"{volumeName} segmentation") if isNew else target[0]
+        segmentationNode = _newSegmentation(frames.volumeNode) if isNew else target[0]
         if saveStateForUndo is not None:
             saveStateForUndo(segmentationNode)
         segmentId = target[1] or addSegment(segmentationNode, lesion)
         try:
-            writer.write(segmentationNode, segmentId, frames, masks)
+            losers = writer.write(segmentationNode, segmentId, frames, masks)
         except Exception:
             if not target[1]:
                 segmentationNode.RemoveSegment(segmentId)
             if isNew:
                 slicer.mrmlScene.RemoveNode(segmentationNode)
             raise
-        return segmentationNode, segmentId
+        return segmentationNode, segmentId, losers
 
-    def measure(self, frames: Any, segmentationNode: Any, segmentId: str) -> list[LesionMeasurement]:
-        """Sizes of each lesion of a segment, frame by frame.
+    def measure(
+        self, frames: Any, segmentationNode: Any, segmentId: str
+    ) -> tuple[list[LesionMeasurement], dict[int, Origin]]:
+        """Sizes of each lesion of a segment, frame by frame; and by frame, where its lesions come from.
 
         :raises LeanSegError: the image cannot be used.
         """
         from UltrasoundKDLib.measurements import measureFrames
         from UltrasoundKDLib.segment_masks import masksOf
 
-        return measureFrames(masksOf(frames, segmentationNode, segmentId), frames)
+        masks = masksOf(frames, segmentationNode, segmentId)
+        originOf = self.accepted.originOf
+        origins = {index: originOf(segmentationNode, segmentId, index, mask) for index, mask in masks.items()}
+        return measureFrames(masks, frames), origins
+
+
+def _newSegmentation(volumeNode: Any) -> Any:
+    from leanseg.slicer_bridge.segments import segmentationFor
+
+    segmentationNode = segmentationFor(volumeNode, f"{volumeNode.GetName()} segmentation")
+    other_images.mark(segmentationNode)
+    return segmentationNode

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,21 @@ from leanseg.slicer_bridge.nodes import localToWorld
 
 if TYPE_CHECKING:
     from leanseg.processing.measure import LesionMeasurement
+    from UltrasoundKDLib.accepted_results import Origin
 
-CSV_COLUMNS = ("frame", "lesion", "unit", "area", "long_axis", "short_axis", "depth_width_ratio")
+CSV_COLUMNS = ("image", "segment", "frame", "lesion", "area_{unit}2", "long_axis_{unit}", "short_axis_{unit}")
+CSV_COLUMNS += ("depth_width_ratio", "origin", "model", "precision", "threshold", "date")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Sizes of the lesions of one segment, and all that a file of them must say."""
+
+    rows: list[LesionMeasurement] = field(default_factory=list)
+    origins: Mapping[int, Origin] = field(default_factory=dict)
+    """By index of the frame"""
+    image: str = ""
+    segment: str = ""
 
 
 def measureFrames(masks: Mapping[int, np.ndarray], frames: Any) -> list[LesionMeasurement]:
@@ -36,19 +51,27 @@ def measureFrames(masks: Mapping[int, np.ndarray], frames: Any) -> list[LesionMe
     return measured
 
 
-def writeCsv(rows: list[LesionMeasurement], path: Path) -> None:
-    """One line a lesion; frames are counted from 1, as in the panel.
+def writeCsv(measured: Measurements, path: Path) -> None:
+    """One line a lesion; frames are counted from 1, as in the panel. The date is that of writing, ISO 8601.
+
+    `origin` is `model` where the lesions of a frame are as a model's result was accepted, `corrected` where they were
+    changed since then, and `other` where no result was accepted since the scene was opened: then no model is named.
 
     :raises OutputError: the file cannot be written; what was there stays.
     """
     from leanseg.beside import written_beside
 
+    unit = measured.rows[0].unit if measured.rows else "mm"
+    date = datetime.now().astimezone().isoformat(timespec="seconds")
     with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(CSV_COLUMNS)
-        for row in rows:
-            sizes = (row.area, row.long_axis, row.short_axis, row.depth_width_ratio)
-            writer.writerow((row.slice + 1, row.component, row.unit, *(f"{size:.4f}" for size in sizes)))
+        writer.writerow(column.format(unit=unit) for column in CSV_COLUMNS)
+        for row in measured.rows:
+            origin = measured.origins[row.slice]
+            sizes = (f"{size:.4f}" for size in (row.area, row.long_axis, row.short_axis, row.depth_width_ratio))
+            threshold = "" if origin.threshold is None else f"{origin.threshold:.2f}"
+            place = (measured.image, measured.segment, row.slice + 1, row.component)
+            writer.writerow((*place, *sizes, origin.kind, origin.model, origin.precision, threshold, date))
 
 
 class MeasurementsTable:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
-from UltrasoundKDLib.measurements import MeasurementsTable, writeCsv
-
-if TYPE_CHECKING:
-    from leanseg.processing.measure import LesionMeasurement
+from UltrasoundKDLib.measurements import Measurements, MeasurementsTable, writeCsv
 
 DELAY_MS = 200
 
@@ -25,6 +22,7 @@ class MeasurementsSection:
         self._ui = ui
         self._logic = logic
         self._panel = panel
+        self._measured = Measurements()
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
@@ -43,7 +41,7 @@ class MeasurementsSection:
     def clear(self) -> None:
         """The image has gone; its sizes must not stay beside the next one."""
         self._timer.stop()
-        self._show([], "")
+        self._show(Measurements())
 
     def measure(self) -> None:
         """Now."""
@@ -51,18 +49,21 @@ class MeasurementsSection:
         segmentationNode, segmentId = editor.segmentationNode(), editor.currentSegmentID()
         # The selected segment is not there any more where an undo has removed it.
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId) if segmentationNode is not None else None
-        rows = []
+        measured = Measurements()
         try:
             if frames is not None and segment is not None:
-                rows = self._logic.measure(frames, segmentationNode, segmentId)
+                rows, origins = self._logic.measure(frames, segmentationNode, segmentId)
+                measured = Measurements(rows, origins, frames.volumeNode.GetName(), segment.GetName())
         except LeanSegError as error:
-            self._panel.message.say(str(error), True)
-        self._show(rows, segment.GetName() if rows else "")
+            self._panel.message.fail(error)
+        self._show(measured)
 
-    def _show(self, rows: list[LesionMeasurement], segmentName: str) -> None:
-        self.table.show(rows)
-        self._ui.exportButton.enabled = bool(rows)
-        self._ui.measurementsLabel.text = _("Of {segment}").format(segment=segmentName) if rows else ""
+    def _show(self, measured: Measurements) -> None:
+        self._measured = measured
+        self.table.show(measured.rows)
+        self._ui.exportButton.enabled = bool(measured.rows)
+        text = _("Of {segment}").format(segment=measured.segment) if measured.rows else ""
+        self._ui.measurementsLabel.text = text
 
     def onFrameChosen(self, index: int) -> None:
         """Show the frame of a row."""
@@ -81,9 +82,9 @@ class MeasurementsSection:
     def export(self, path: Path) -> None:
         """Write the table, and say so."""
         try:
-            writeCsv(self.table.rows, path)
+            writeCsv(self._measured, path)
         except LeanSegError as error:
-            self._panel.message.say(str(error), True)
+            self._panel.message.fail(error)
         else:
-            text = _("{count} measurements written to {file}.")
-            self._panel.message.say(text.format(count=len(self.table.rows), file=path.name))
+            text = _("Measurements written: {count}. File: {file}.")
+            self._panel.message.say(text.format(count=len(self._measured.rows), file=path.name))

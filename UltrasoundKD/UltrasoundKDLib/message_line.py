@@ -7,6 +7,9 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
+
+from leanseg.errors import IncompatibleInputError, LeanSegError
 
 ICON_SIZE = 16
 
@@ -31,6 +34,21 @@ class MessageLine:
         self._isSaid = bool(text)
         self._show(text, isError)
 
+    def fail(self, error: Exception) -> None:
+        """Say it; of an error that nobody foresaw, the log has the whole story already."""
+        isForeseen = isinstance(error, LeanSegError)
+        self.say(str(error) if isForeseen else _unexpected(error), True, not isForeseen)
+
+    def refuse(self, error: Exception) -> None:
+        """As `fail`; but that an image does not fit is no failure: no warning, and the log tells it as information."""
+        if not isinstance(error, IncompatibleInputError):
+            self.fail(error)
+            return
+        if str(error) != self._logged:
+            logging.info(str(error))
+            self._logged = str(error)
+        self.say(str(error))
+
     def inform(self, text: str) -> None:
         """About the present state; shown where nothing was said."""
         if not self._isSaid:
@@ -43,3 +61,8 @@ class MessageLine:
         self._label.setText(text)
         self._label.setVisible(bool(text))
         self._icon.setVisible(isError)
+
+
+def _unexpected(error: Exception) -> str:
+    text = _("Unexpected error ({kind}: {text}); nothing was changed. Please report it with the diagnostics below.")
+    return text.format(kind=type(error).__name__, text=str(error).strip().partition("\n")[0])

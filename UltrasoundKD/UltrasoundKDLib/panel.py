@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -12,27 +11,15 @@ from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
 from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
-from leanseg.slicer_bridge.parameters import Parameters
 from leanseg.slicer_bridge.runner import Runner
+from UltrasoundKDLib import other_images
 from UltrasoundKDLib.decision import Decision
 from UltrasoundKDLib.message_line import MessageLine
 from UltrasoundKDLib.model_chooser import ModelChooser
+from UltrasoundKDLib.options import INPUT, Options
 from UltrasoundKDLib.proposal_session import ProposalSession
+from UltrasoundKDLib.shown_image import ShownImage, isImage
 from UltrasoundKDLib.target_chooser import TargetChooser
-
-MODELS_OWN = -1  # instead of 0 or 1
-DEFAULTS = {
-    "allFrames": False,
-    "model": "",  # the first there is
-    "precision": "",  # the first that the model has
-    "threshold": 0.0,  # that of the model
-    "largestComponent": MODELS_OWN,  # or 1: yes, 0: no
-    "livePreview": False,
-    "showUncertainty": False,
-    "uncertaintyOpacity": 0.5,
-    "targetSegment": "",  # a new one
-}
-INPUT, TARGET = "inputVolume", "targetSegmentation"  # roles of nodes
 
 
 class Panel:
@@ -41,14 +28,16 @@ class Panel:
     def __init__(self, ui: Any, logic: Any, onTargetChanged: Callable[[], None]) -> None:
         self.ui = ui
         self.logic = logic
-        self.parameters = Parameters("UltrasoundKD", DEFAULTS)
         self.volume: Any = None
         self.isShown = False
         self.runner = Runner()
         self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
         self.models = ModelChooser(ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel)
         self.target = TargetChooser(ui.targetSegmentationSelector, ui.targetSegmentSelector)
-        self.session = ProposalSession(logic, self.runner, self.showState, self.message.say)
+        self.options = Options(ui, logic, self.models, self.target)
+        self.parameters = self.options.parameters
+        self.shown = ShownImage(self.followViews)
+        self.session = ProposalSession(logic, self.runner, self.showState, self.message)
         self.environment = EnvironmentPanel(self.onEnvironmentChanged)
         ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
         self._onTargetChanged = onTargetChanged
@@ -64,12 +53,14 @@ class Panel:
         ui.scopeSelector.connect("currentIndexChanged(int)", self.onChanged)
         ui.modelSelector.connect("currentIndexChanged(int)", self.onModelChosen)
         ui.precisionSelector.connect("currentIndexChanged(int)", self.onChanged)
-        for checkBox in (ui.livePreviewCheckBox, ui.largestComponentCheckBox, ui.uncertaintyCheckBox):
+        ui.livePreviewCheckBox.connect("toggled(bool)", self.onLivePreview)
+        for checkBox in (ui.largestComponentCheckBox, ui.uncertaintyCheckBox):
             checkBox.connect("toggled(bool)", self.onChanged)
         for slider in (ui.thresholdSlider, ui.uncertaintyOpacitySlider):
             slider.connect("valueChanged(double)", self.onChanged)
         ui.targetSegmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onTargetSegmentationChosen)
-        ui.targetSegmentSelector.connect("currentIndexChanged(int)", self.onChanged)
+        ui.targetSegmentSelector.connect("currentIndexChanged(int)", self.onTargetSegmentChosen)
+        ui.newLesionButton.connect("clicked(bool)", self.onNewLesion)
         ui.applyButton.connect("clicked(bool)", self.onApplyOrCancel)
 
     def enter(self) -> None:
@@ -80,20 +71,35 @@ class Panel:
         with self._updating():
             self.models.setCards(self.logic.models())
         if self.parameters.node(INPUT) is None:
-            self.parameters.setNode(INPUT, _firstImage())
+            self.parameters.setNode(INPUT, self._likelyImage())
+        if self.volume is None:
+            self.shown.accept()  # the parameters say which image is meant
         self.parameters.observe(self.updateFromParameters)
         self.updateFromParameters()
+        self._hideOtherImages()
+        self.shown.observe()
 
     def exit(self) -> None:
         """Another module is shown: a run goes on, its proposal waits, but scrolling starts nothing more."""
         self.isShown = False
         self.parameters.unobserve()
+        self.shown.unobserve()
         self.session.livePreview = False
+        other_images.showAll()
 
     def onEnvironmentChanged(self) -> None:
         """Something was installed."""
         self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
         self._synchronize()
+
+    def sceneLoaded(self) -> None:
+        """Its parameters say which image is meant, whatever the views show."""
+        self.shown.accept()
+        self._hideOtherImages()
+
+    def _hideOtherImages(self) -> None:
+        if self.session.frames is not None:
+            other_images.showOnlyOf(self.volume)
 
     def leaveImage(self) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
@@ -113,6 +119,7 @@ class Panel:
     def close(self) -> None:
         """No callback comes any more."""
         self.parameters.unobserve()
+        self.shown.unobserve()
         self.session.close()
         self.runner.close()
 
@@ -130,51 +137,31 @@ class Panel:
         """Parameters -> panel."""
         if self._isUpdating:
             return
-        ui, get = self.ui, self.parameters.get
         with self._updating():
-            ui.inputSelector.setCurrentNode(self.parameters.node(INPUT))
-            ui.scopeSelector.setCurrentIndex(int(get("allFrames")))
-            self.models.select(get("model"), get("precision"))
-            own, isLargest = self.logic.defaultOptions(self.models.card), get("largestComponent")
-            ui.thresholdSlider.value = get("threshold") or own.threshold
-            ui.largestComponentCheckBox.checked = own.largest_component if isLargest == MODELS_OWN else isLargest == 1
-            ui.livePreviewCheckBox.checked = get("livePreview")
-            ui.uncertaintyCheckBox.checked = get("showUncertainty")
-            ui.uncertaintyOpacitySlider.value = get("uncertaintyOpacity")
-            self.target.select(self.parameters.node(TARGET), get("targetSegment"))
+            self.options.load()
         self._synchronize()
 
     def onChanged(self, *_args: Any) -> None:
         """Panel -> parameters."""
         if self._isUpdating or not self.isShown or slicer.mrmlScene.IsBatchProcessing():
             return
-        ui, put = self.ui, self.parameters.set
         with self._updating():
-            self.parameters.setNode(INPUT, ui.inputSelector.currentNode())
-            put("allFrames", ui.scopeSelector.currentIndex == 1)
-            model, precision = self.models.key or ("", "")
-            put("model", model)
-            put("precision", precision)
-            put("threshold", ui.thresholdSlider.value)
-            put("largestComponent", int(ui.largestComponentCheckBox.checked))
-            put("livePreview", ui.livePreviewCheckBox.checked)
-            put("showUncertainty", ui.uncertaintyCheckBox.checked)
-            put("uncertaintyOpacity", ui.uncertaintyOpacitySlider.value)
-            self.parameters.setNode(TARGET, self.target.segmentation)
-            put("targetSegment", self.target.segmentId)
+            self.options.store()
         self.message.clear()
         self._synchronize()
 
     def onModelChosen(self, *_args: Any) -> None:
-        """Another model was validated with other options."""
         if self._isUpdating:
             return
         with self._updating():
             self.models.fillPrecisions()
-            own = self.logic.defaultOptions(self.models.card)
-            self.ui.thresholdSlider.value = own.threshold
-            self.ui.largestComponentCheckBox.checked = own.largest_component
+            self.options.useModelsOwn()
         self.onChanged()
+
+    def onLivePreview(self, *_args: Any) -> None:
+        if not self._isUpdating:
+            self.session.previewAgain()
+            self.onChanged()
 
     def chooseTarget(self, segmentationNode: Any, segmentId: str) -> None:
         """Of the next accepted proposal, and of the Segment Editor."""
@@ -183,15 +170,33 @@ class Panel:
         self.onChanged()
 
     def updateTarget(self) -> None:
-        """The segments of the target have changed."""
+        """The segments of the target have changed, perhaps by undo: what was said about them is said no more."""
+        if self.decision.isWriting:
+            return  # for each of the frames; `chooseTarget` comes at the end
         with self._updating():
             self.target.update()
+        self.message.clear()
+        self.decision.forgetContent()
+        self.showState()
 
     def onTargetSegmentationChosen(self, *_args: Any) -> None:
         if not self._isUpdating:
             with self._updating():
-                self.target.update()
+                self.target.select(self.target.segmentation, "")
             self.onChanged()
+
+    def onTargetSegmentChosen(self, *_args: Any) -> None:
+        if not self._isUpdating:
+            self.target.chosen()
+            self.onChanged()
+
+    def onNewLesion(self, *_args: Any) -> None:
+        """An empty segment to draw in, where there is no segmentation yet."""
+        try:
+            lesion = self.models.card.labels[0]
+            self.chooseTarget(*self.logic.newLesion(self.session.frames, self.target.segmentation, lesion))
+        except LeanSegError as error:
+            self.message.fail(error)
 
     def onInputChosen(self, *_args: Any) -> None:
         """Somebody has chosen another image, so it is shown."""
@@ -200,8 +205,20 @@ class Panel:
         with self._updating():
             self.target.follow(self.ui.inputSelector.currentNode())
         self.onChanged()
-        if self.session.frames is not None:
-            slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
+        if self.session.frames is not None and self.shown.volume is not self.volume:
+            self.shown.show(self.volume)
+        self.shown.accept()  # what somebody has chosen counts, whatever the views show
+        self.showState()
+
+    def followViews(self) -> None:
+        """The views show another image, so that one is meant, unless there is work that would be lost."""
+        if not self.session.isWaiting and isImage(self.shown.volume):
+            self.ui.inputSelector.setCurrentNode(self.shown.volume)
+        self.showState()
+
+    @property
+    def isImageShown(self) -> bool:
+        return self.session.frames is None or self.shown.isShown(self.volume)
 
     def _synchronize(self) -> None:
         """Widgets -> session, Segment Editor and measurements."""
@@ -209,14 +226,11 @@ class Panel:
         volume = ui.inputSelector.currentNode()
         if volume is not self.volume or self.session.frames is None:  # what was wrong with it may have been mended
             self._openImage(volume)
-        config = replace(
-            self.logic.defaultOptions(self.models.card),
-            threshold=ui.thresholdSlider.value,
-            largest_component=ui.largestComponentCheckBox.checked,
-        )
+            self._hideOtherImages()
         opacity = ui.uncertaintyOpacitySlider.value if ui.uncertaintyCheckBox.checked else None
         isLive = ui.livePreviewCheckBox.checked and self.isShown and not self._problem()
-        self.session.configure(self.models.key, config, isLive, opacity)
+        self.session.configure(self.models.key, self.options.config(), isLive, opacity)
+        self.decision.forgetContent()
         self._onTargetChanged()
         self.showState()
 
@@ -245,23 +259,25 @@ class Panel:
         if self.session.applying:
             self.session.cancel()
             return
-        problem = self._problem()
+        problem = self._problem() or self.session.frameProblem
         if problem:
             self.message.say(problem, True)
             return
         frames = self.session.frames
+        if not self.isImageShown:
+            self.shown.show(self.volume)
         isAll = self.ui.scopeSelector.currentIndex == 1
         try:
             self.session.apply(range(frames.count) if isAll else [frames.currentIndex()])
         except LeanSegError as error:
-            self.message.say(str(error), True)
+            self.message.fail(error)
 
     # Show
 
     def showState(self) -> None:
         """Buttons, labels and progress, from the state of the session."""
         ui, session = self.ui, self.session
-        problem = self._problem()
+        problem = self._problem() or session.frameProblem
         ui.applyButton.text = _("Cancel") if session.applying else _("Apply")
         ui.applyButton.enabled = session.applying or not problem
         ui.applyButton.toolTip = problem or _("Propose an outline of the lesion (Shift+A).")
@@ -270,15 +286,13 @@ class Panel:
         ui.progressBar.setValue(session.progress[0])
         self.models.showSpeed(self.logic.secondsPerFrame(self.models.key))
         ui.frameLabel.text = session.frameText()
+        ui.newLesionButton.setVisible(self.target.segmentation is None)
+        ui.newLesionButton.enabled = session.frames is not None and self.models.card is not None
         self.decision.showState()
-        self.message.inform(problem or session.remark())
+        unseen = "" if self.isImageShown else self.shown.remark(self.volume)
+        self.message.inform(problem or unseen or session.remark() or self.decision.remark())
 
-
-def _firstImage() -> Any:
-    """A volume that somebody may well mean when nothing was chosen yet."""
-    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    for node in volumes:
-        isImage = not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()
-        if isImage and node.GetSaveWithScene():  # our own uncertainty is not saved
-            return node
-    return None
+    def _likelyImage(self) -> Any:
+        """A volume that somebody may well mean when nothing was chosen yet."""
+        candidates = [self.shown.volume, *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+        return next((node for node in candidates if isImage(node)), None)

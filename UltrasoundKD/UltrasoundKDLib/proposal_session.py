@@ -14,7 +14,7 @@ from leanseg.errors import InferenceCancelled, LeanSegError
 from leanseg.slicer_bridge.frames import SequenceFrames, framesOf
 from leanseg.slicer_bridge.overlay import UncertaintyOverlay
 from leanseg.slicer_bridge.proposal import Proposal
-from UltrasoundKDLib.frame_results import FrameResult, ModelKey, frameKey
+from UltrasoundKDLib.frame_results import FrameResult, ModelKey, colorProblem, frameKey
 
 if TYPE_CHECKING:
     from leanseg.processing.postprocess import PostprocessingConfig
@@ -25,11 +25,10 @@ OUTLINE_COLOR = (0.1, 0.9, 1.0)  # cyan: neither in a gray image nor among the c
 class ProposalSession:
     """Holds the results of the proposed frames and shows the current one. Used from the GUI thread only.
 
-    `onChanged()` is called when something to show has changed, `onMessage(text, isError, isLogged)` when there is
-    something to say.
+    `onChanged()` is called when something to show has changed; `message` is the `MessageLine`.
     """
 
-    def __init__(self, logic: Any, runner: Any, onChanged: Callable, onMessage: Callable) -> None:
+    def __init__(self, logic: Any, runner: Any, onChanged: Callable, message: Any) -> None:
         self.logic = logic
         self.frames: Any = None
         self.modelKey: ModelKey | None = None
@@ -40,10 +39,12 @@ class ProposalSession:
         self._index = 0
         self._runner = runner
         self._onChanged = onChanged
-        self._onMessage = onMessage
+        self._message = message
         self._results: dict[int, FrameResult] = {}
         self._keys: dict[int, tuple] = {}
+        self._isPreview = False
         self._dismissed: int | None = None
+        self._colorCheck: tuple[tuple, str] = ((), "")  # of the last voxels
         self._proposal: Any = None
         self._overlay: Any = None
         self._overlayOpacity: float | None = None
@@ -109,16 +110,25 @@ class ProposalSession:
         if self.frames is None:
             return
         try:
-            self._index = self.frames.currentIndex()
-            self._refresh(self._index)
+            index = self.frames.currentIndex()
+            if index != self._index:
+                self._message.clear()  # it was about another frame
+                self._index = index
+            self._refresh(index)
         except LeanSegError as error:
             self._hide()
-            self._onMessage(str(error), True)
+            self._message.refuse(error)
         self._onChanged()
+
+    def previewAgain(self) -> None:
+        """Live preview was switched on: it begins with the current frame, even if that was decided upon already."""
+        self._dismissed = None
 
     def _refresh(self, index: int) -> None:
         volume = self.frames.volume(index)
         key = frameKey(self.modelKey, volume) if self.modelKey else ()
+        if self._colorCheck[0] != key[2:]:
+            self._colorCheck = (key[2:], colorProblem(volume))
         if index in self._results and self._keys[index] != key:
             self._results = {}  # of other voxels, or of another model
         if index != self._dismissed:
@@ -132,7 +142,8 @@ class ProposalSession:
             self._show(index)
 
     def _isPreviewing(self) -> bool:
-        return self.livePreview and self.modelKey is not None and not self.applying and self._dismissed is None
+        isPossible = self.livePreview and self.modelKey is not None and not self.frameProblem
+        return isPossible and not self.applying and self._dismissed is None
 
     def _submit(self, volumes: dict[int, Any], keys: dict[int, tuple], latest: bool) -> None:
         modelKey, logic = self.modelKey, self.logic
@@ -163,21 +174,18 @@ class ProposalSession:
             self.logic.cache.put(keys[index], result)
         if latest and self.applying:
             return  # a preview that Apply has overtaken
-        self.applying = False
+        self.applying, self._isPreview = False, latest
         self._results, self._keys, self._dismissed = results, keys, None
         self.refresh()
 
     def _failed(self, error: Exception) -> None:
         self.applying = False
-        isForeseen = isinstance(error, LeanSegError)
-        self._onMessage(
-            str(error) if isForeseen else unexpected(error), True, not isForeseen
-        )  # the runner logs the others
+        self._message.refuse(error)
         self._onChanged()
 
     def _cancelled(self) -> None:
         self.applying = False
-        self._onMessage(str(InferenceCancelled()))
+        self._message.say(str(InferenceCancelled()))
         self._onChanged()
 
     def _progressed(self, done: int, total: int, what: str) -> None:
@@ -214,7 +222,23 @@ class ProposalSession:
     def isAcceptable(self) -> bool:
         return bool(self._results) and not self.applying and (len(self._results) > 1 or self._shownPixels != 0)
 
+    @property
+    def isWaiting(self) -> bool:
+        """Whether work would be lost with the image: a run, or a proposal that somebody has asked for."""
+        return self.applying or (self.isAcceptable and not self._isPreview)
+
+    @property
+    def proposedBy(self) -> ModelKey:
+        """The model of the proposal."""
+        return next(iter(self._keys.values()))[:2]
+
     # Saying
+
+    @property
+    def frameProblem(self) -> str:
+        """Why nothing can be proposed for the current frame; empty where it can."""
+        problem = self._colorCheck[1]
+        return _("{problem} The module Crop Volume crops.").format(problem=problem) if problem else ""
 
     def acceptText(self) -> str:
         """Of the button: it says what is accepted where that is not what is seen."""
@@ -233,7 +257,7 @@ class ProposalSession:
     def remark(self) -> str:
         """What a person should know about the proposal."""
         if self._shownPixels == 0:
-            text = _("No lesion in this frame at a threshold of {threshold:.2f}. Lower it, or draw under Correct.")
+            text = _("No lesion at a threshold of {threshold:.2f}. If you see one, draw it under Correct.")
             return text.format(threshold=self.config.threshold)
         if self._results and self._shownPixels is None and len(self._results) == 1:
             return _("The proposal is in frame {number}.").format(number=self.proposed[0] + 1)
@@ -263,11 +287,6 @@ class ProposalSession:
 
     def _forget(self) -> None:
         self._results, self._keys, self._dismissed, self._shownPixels = {}, {}, None, None
+        self._colorCheck = ((), "")
         self._proposal.remove()
         self._overlay.remove()
-
-
-def unexpected(error: Exception) -> str:
-    """One line about an error that nobody foresaw."""
-    text = _("Unexpected error ({kind}: {text}); nothing was changed. Please report it with the diagnostics below.")
-    return text.format(kind=type(error).__name__, text=str(error).strip().partition("\n")[0])

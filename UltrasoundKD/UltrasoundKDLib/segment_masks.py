@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from leanseg.slicer_bridge.placement import LABELMAP, arrayOf, orientedImage
 from leanseg.slicer_bridge.synchronized import itemSegmentation, synchronizedSequence
 
 
-def masksOf(frames: Any, segmentationNode: Any, segmentId: str) -> dict[int, np.ndarray]:
-    """(j, i) bool by index of the frame; frames that the segment does not reach are left out.
+def masksOf(
+    frames: Any, segmentationNode: Any, segmentId: str, indices: Collection[int] | None = None
+) -> dict[int, np.ndarray]:
+    """(j, i) bool by index of the frame, of some frames or of all; those that the segment does not reach are left out.
 
     :raises LeanSegError: the image cannot be used, or the segmentation belongs to another sequence.
     """
@@ -25,7 +27,7 @@ def masksOf(frames: Any, segmentationNode: Any, segmentId: str) -> dict[int, np.
         segmentationNode.GetParentTransformNode(), frames.volumeNode.GetParentTransformNode(), toVolume
     )
     masks = {}
-    for first, segmentation, geometry in _parts(frames, segmentationNode):
+    for first, segmentation, geometry in _parts(frames, segmentationNode, indices):
         segment = segmentation.GetSegment(segmentId)
         voxels = None if segment is None else _voxels(segment, geometry, toVolume)
         if voxels is not None:
@@ -33,21 +35,26 @@ def masksOf(frames: Any, segmentationNode: Any, segmentId: str) -> dict[int, np.
     return masks
 
 
-def _parts(frames: Any, segmentationNode: Any) -> Iterator[tuple[int, Any, Any]]:
-    """(index of its first frame, vtkSegmentation, VolumeGeometry): one for a volume, one an item for a sequence."""
+def _parts(frames: Any, segmentationNode: Any, indices: Collection[int] | None) -> Iterator[tuple[int, Any, Any]]:
+    """(index of its first frame, vtkSegmentation, VolumeGeometry): all of a volume at once, else frame by frame."""
     shown = segmentationNode.GetSegmentation()
     sequence = None
     if isinstance(frames, SequenceFrames):
         sequence = synchronizedSequence(segmentationNode, frames.browserNode)
         if sequence is None:
-            yield frames.currentIndex(), shown, frames.geometry(frames.currentIndex())
+            if indices is None or frames.currentIndex() in indices:
+                yield frames.currentIndex(), shown, frames.geometry(frames.currentIndex())
             return
-        for index in range(frames.count):
+        for index in range(frames.count) if indices is None else indices:
             isShown = index == frames.currentIndex()
             item = shown if isShown else itemSegmentation(sequence, frames.browserNode, index)
             yield index, item, frames.geometry(index)
         return
-    yield 0, shown, geometryFromNode(frames.volumeNode)
+    if indices is None:
+        yield 0, shown, geometryFromNode(frames.volumeNode)
+        return
+    for index in indices:
+        yield index, shown, frames.geometry(index)
 
 
 def _voxels(segment: Any, geometry: Any, toVolume: Any) -> np.ndarray | None:

@@ -7,13 +7,20 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from UltrasoundKDLib.other_images import imageOf
+
 
 class TargetChooser:
-    """A segmentation, or a new one; in it a segment, or a new one."""
+    """A segmentation, or a new one; in it a segment, or a new one.
+
+    `wantedId` is the segment that was chosen. Where an undo has removed it, a new segment is offered in its place; it
+    is chosen again when a redo brings it back.
+    """
 
     def __init__(self, segmentationSelector: Any, segmentSelector: Any) -> None:
         self._segmentations = segmentationSelector
         self._segments = segmentSelector
+        self.wantedId = ""
         self.update()
 
     @property
@@ -28,20 +35,24 @@ class TargetChooser:
 
     def select(self, segmentationNode: Any, segmentId: str) -> None:
         self._segmentations.setCurrentNode(segmentationNode)
-        self.update(segmentId)
+        self.wantedId = segmentId
+        self.update()
+
+    def chosen(self) -> None:
+        """Somebody has chosen in the list of segments."""
+        self.wantedId = self.segmentId
 
     def follow(self, volumeNode: Any) -> None:
         """Another image is meant: choose a segmentation of it, else a new one. One of no image at all stays chosen."""
         chosen = self.segmentation
-        if volumeNode is None or (chosen is not None and _imageOf(chosen) in (None, volumeNode)):
+        if volumeNode is None or (chosen is not None and imageOf(chosen) in (None, volumeNode)):
             return
         nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        ofImage = [node for node in nodes if _imageOf(node) is volumeNode and not node.GetHideFromEditors()]
+        ofImage = [node for node in nodes if imageOf(node) is volumeNode and not node.GetHideFromEditors()]
         self.select(ofImage[0] if ofImage else None, "")
 
-    def update(self, segmentId: str | None = None) -> None:
-        """Fill in the segments that there are; the chosen one, or `segmentId`, stays chosen where it is there."""
-        wanted = self.segmentId if segmentId is None else segmentId
+    def update(self) -> None:
+        """Fill in the segments that there are; the wanted one is chosen where it is there."""
         wasBlocked = self._segments.blockSignals(True)
         self._segments.clear()
         self._segments.addItem(_("New lesion segment"), "")
@@ -50,9 +61,5 @@ class TargetChooser:
         for number in range(segmentation.GetNumberOfSegments() if segmentation is not None else 0):
             name = segmentation.GetNthSegment(number).GetName()
             self._segments.addItem(_("Replace {name}").format(name=name), segmentation.GetNthSegmentID(number))
-        self._segments.setCurrentIndex(max(self._segments.findData(wanted), 0))
+        self._segments.setCurrentIndex(max(self._segments.findData(self.wantedId), 0))
         self._segments.blockSignals(wasBlocked)
-
-
-def _imageOf(segmentationNode: Any) -> Any:
-    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())

@@ -93,11 +93,14 @@ class SegmentWriter:
         """Write again what `undo` took back; nothing happens where there is nothing."""
         self._undoStack.redo()
 
-    def write(self, segmentationNode: Any, segmentId: str, frames: VolumeFrames | SequenceFrames, masks: Masks) -> None:
+    def write(
+        self, segmentationNode: Any, segmentId: str, frames: VolumeFrames | SequenceFrames, masks: Masks
+    ) -> list[str]:
         """In the given frames the segment becomes the mask (j, i), wherever editing is allowed; one state for undo.
 
-        Other frames stay as they are. Other segments lose what the overwrite mode gives to this one. A segmentation of
-        another geometry takes the nearest neighbors. A sequence gets a segmentation for each of its items.
+        Other frames stay as they are. Other segments lose what the overwrite mode gives to this one; the ids of those
+        that lost voxels are returned. A segmentation of another geometry takes the nearest neighbors. A sequence gets a
+        segmentation for each of its items.
 
         Raises:
             IncompatibleInputError: a mask, the volume, the segmentation or the masking cannot be used.
@@ -108,34 +111,36 @@ class SegmentWriter:
         _checkTarget(segmentationNode, segmentId)
         _checkMasks(frames, masks)
         if not masks:
-            return
+            return []
         editor = self._editorNode
         if editor.GetScene() is None:
             raise IncompatibleInputError(_("The segment editor's settings are no longer in the scene. Open it again."))
         before = (editor.GetSegmentationNode(), editor.GetSelectedSegmentID())
+        losers: set[str] = set()
         try:
             editor.SetAndObserveSegmentationNode(segmentationNode)
             editor.SetSelectedSegmentID(segmentId)
             with slicer.util.NodeModify(segmentationNode):  # views follow once, at the end
                 if isinstance(frames, SequenceFrames):
-                    self._writeItems(segmentationNode, segmentId, frames, masks)
+                    losers = self._writeItems(segmentationNode, segmentId, frames, masks)
                 else:
-                    self._writeSlices(segmentationNode, segmentId, frames.volumeNode, masks)
+                    losers = self._writeSlices(segmentationNode, segmentId, frames.volumeNode, masks)
         except BaseException as error:
             editor.SetAndObserveSegmentationNode(before[0])
             editor.SetSelectedSegmentID(before[1])
             if isinstance(error, LeanSegError) or not isinstance(error, Exception):
                 raise
             raise OutputError(_("Writing failed ({error}); nothing was changed.").format(error=error)) from error
+        return sorted(losers)
 
-    def _writeSlices(self, segmentationNode: Any, segmentId: str, volumeNode: Any, masks: Masks) -> None:
+    def _writeSlices(self, segmentationNode: Any, segmentId: str, volumeNode: Any, masks: Masks) -> set[str]:
         placed = placeMasks(segmentationNode, volumeNode, masks)
         editable = self._editable(segmentationNode, segmentId, placed)
         before = Snapshot([segmentationNode.GetSegmentation()])
         if self._saveStateForUndo is not None:
             self._saveStateForUndo()
         try:
-            self._modify(segmentationNode, segmentId, placed, editable)
+            losers = self._modify(segmentationNode, segmentId, placed, editable)
         except BaseException:
             before.restore()
             raise
@@ -143,8 +148,9 @@ class SegmentWriter:
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         if self._saveStateForUndo is None:
             self._undoStack.push(segmentationNode, before)
+        return losers
 
-    def _writeItems(self, segmentationNode: Any, segmentId: str, frames: SequenceFrames, masks: Masks) -> None:
+    def _writeItems(self, segmentationNode: Any, segmentId: str, frames: SequenceFrames, masks: Masks) -> set[str]:
         browser = frames.browserNode
         sequence = synchronizedSequence(segmentationNode, browser)
         isNew = sequence is None
@@ -152,6 +158,7 @@ class SegmentWriter:
             sequence = makeSynchronizedSequence(segmentationNode, browser)
         items = [itemSegmentation(sequence, browser, index) for index in range(frames.count)]
         before = Snapshot([items[index] for index in masks])
+        losers: set[str] = set()
         lacking = [item for item in items if item.GetSegment(segmentId) is None]
         if self._saveStateForUndo is not None and set(masks) == {frames.currentIndex()}:
             self._saveStateForUndo()
@@ -163,7 +170,7 @@ class SegmentWriter:
                     show(index)
                     placed = placeMasks(segmentationNode, frames.volumeNode, {0: mask})
                     editable = self._editable(segmentationNode, segmentId, placed)
-                    self._modify(segmentationNode, segmentId, placed, editable)
+                    losers |= self._modify(segmentationNode, segmentId, placed, editable)
         except BaseException:
             before.restore()
             for item in lacking:
@@ -173,6 +180,7 @@ class SegmentWriter:
                 removeSynchronizedSequence(sequence, browser)
             raise
         self._undoStack.push(segmentationNode, before)
+        return losers
 
     def _editable(self, segmentationNode: Any, segmentId: str, placed: PlacedMask) -> NDArray[np.bool_]:
         """(k, j, i): where mask mode and intensity range allow editing.
@@ -200,13 +208,18 @@ class SegmentWriter:
             raise OutputError(_("Slicer could not compute where editing is allowed; nothing was changed."))
         return np.asarray(arrayOf(forbidden) == 0)
 
-    def _modify(self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]) -> None:
-        """Remove what left the segment, add what is in it, and look whether it is there.
+    def _modify(
+        self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]
+    ) -> set[str]:
+        """Remove what left the segment, add what is in it, and look whether it is there; which others lost voxels.
 
         Not in one step: ModificationModeSet would empty all other frames, whatever extent it is given.
         """
-        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        segmentation = segmentationNode.GetSegmentation()
+        segment = segmentation.GetSegment(segmentId)
         old = readSegment(segment, placed)
+        others = {other: segmentation.GetSegment(other) for other in segmentation.GetSegmentIDs() if other != segmentId}
+        sizes = {other: np.count_nonzero(readSegment(others[other], placed)) for other in others}
         changing = placed.written & editable
         modes = slicer.vtkSlicerSegmentEditorLogic
         for voxels, mode in (
@@ -218,6 +231,7 @@ class SegmentWriter:
                 self._logic.ModifySegmentByLabelmap(segmentationNode, segmentId, modifier, mode, True, False)
         if not np.array_equal(readSegment(segment, placed), np.where(changing, placed.mask, old)):
             raise OutputError(_("Slicer did not write the segment; nothing was changed. Save your work and restart."))
+        return {other for other in others if np.count_nonzero(readSegment(others[other], placed)) < sizes[other]}
 
 
 def _checkTarget(segmentationNode: Any, segmentId: str) -> None:

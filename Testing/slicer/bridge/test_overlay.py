@@ -64,13 +64,17 @@ class TestUncertaintyOverlay(unittest.TestCase):
         np.testing.assert_array_equal(pixelsOf("Red"), without)
 
     def testTheLegendIsShownOnce(self):
-        """In the red view of four, or in the one view that there is."""
-        manager = slicer.app.layoutManager()
-        for layout, shown in (("FourUpView", "Red"), ("OneUpYellowSliceView", "Yellow")):
-            manager.setLayout(getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{layout}"))
+        """In the first of the views that show the image."""
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        other = volumeNode(np.zeros((4, 40, 50), np.uint8))
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        for background, isRed in ((self.volume, True), (other, False)):
+            red.SetBackgroundVolumeID(background.GetID())
+            self.overlay.hide()
             self.overlay.show(self.array, self.geometry)
             legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node)
-            self.assertEqual(list(legend.GetViewNodeIDs()), [f"vtkMRMLSliceNode{shown}"])
+            [view] = legend.GetViewNodeIDs()
+            self.assertEqual(view == "vtkMRMLSliceNodeRed", isRed)
             self.assertTrue(legend.GetVisibility())
 
     def testItIsInTheForegroundOfTheViewsOfItsImage(self):

@@ -38,7 +38,7 @@ class MaskingCase(unittest.TestCase):
         self.writer = SegmentWriter(self.editor)
 
     def write(self):
-        self.writer.write(self.segmentation, self.lesion, framesOf(self.volume), {FRAME: NEW})
+        return self.writer.write(self.segmentation, self.lesion, framesOf(self.volume), {FRAME: NEW})
 
     def after(self):
         """(lesion, neighbor) in the frame, once the others are known to be untouched and undo to work."""
@@ -51,9 +51,10 @@ class MaskingCase(unittest.TestCase):
 
     def assertWritten(self, lesion, neighbor):
         before = bytesOf(self.segmentation)
-        self.write()
+        losers = self.write()
         for found, expected in zip(self.after(), (lesion, neighbor), strict=True):
             np.testing.assert_array_equal(found, expected)
+        self.assertEqual(losers, [self.neighbor] if neighbor.sum() < NEIGHBOR[FRAME].sum() else [])
         self.writer.undo()
         self.assertEqual(bytesOf(self.segmentation), before)
 

@@ -177,6 +177,26 @@ class TestSequence(PanelTest):
         gestures.settle(20)
         self.assertGreater(dice(self.mask(segmentation, segmentId, self.volume)[0], self.truth[-1]), 0.9)
 
+    def testASegmentThatLosesPixelsInAnyItemIsNamed(self):
+        """Drawn by hand in the third item, while the first is shown when all are accepted."""
+        self.press(self.ui.newLesionButton)
+        node, drawn = self.editor.segmentationNode(), self.editor.currentSegmentID()
+        self.browser.SetSelectedItemNumber(2)
+        gestures.settle(50)
+        square = np.zeros((1, *self.truth.shape[1:]), np.uint8)
+        square[0][self.truth[2]] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(square, node, drawn, self.volume)
+        self.browser.SetSelectedItemNumber(0)
+        gestures.settle(50)
+        self.assertFalse(self.mask(node, drawn, self.volume).any(), "what is drawn belongs to one frame")
+        self.ui.scopeSelector.setCurrentIndex(1)
+        self.apply()
+        self.assertEqual(self.ui.acceptButton.text, "Accept 4 frames, replacing corrections")
+        self.pick(self.ui.targetSegmentSelector, "New lesion segment")
+        self.assertEqual(self.ui.acceptButton.text, "Accept 4 frames")
+        self.accept()
+        self.assertIn("Other segments that lost pixels to it: 1 (Breast lesion). Undo accept takes it", self.message)
+
     def testLivePreviewFollowsTheBrowser(self):
         self.press(self.ui.livePreviewCheckBox)
         session = self.widget.panel.session
@@ -198,16 +218,34 @@ class TestColor(PanelTest):
         segmentation, segmentId = self.accept()
         self.assertGreater(dice(self.mask(segmentation, segmentId, node)[0], clip().truth[0]), 0.9)
 
-    def testAColorPhotographIsRefusedWithOneMessage(self):
+    def testAColorPhotographIsRefusedBeforeApplyIsPressed(self):
         colors = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)).astype(np.uint8)
         node = slicer.util.addVolumeFromArray(colors, np.eye(4), nodeClassName="vtkMRMLVectorVolumeNode")
-        self.choose(node)
-        nodes = self.nodes()
-        with self.assertLogs(level="ERROR") as logged:
-            self.apply()
-        self.assertEqual(len(logged.records), 1)
+        with self.assertNoLogs(level="INFO"):
+            self.choose(node)
+        self.assertFalse(self.ui.applyButton.enabled)
         self.assertIn("Switch the color overlay off", self.message)
-        self.assertEqual(self.nodes(), nodes)
+        self.assertIn("Crop Volume", self.message)
+        self.assertFalse(self.ui.messageIconLabel.isVisibleTo(self.ui.proposalCollapsibleButton))
+
+    def testOnlyTheFramesInColorAreRefused(self):
+        """Three frames: the last one is Doppler. Live preview passes over it."""
+        rgb = np.repeat(clip().image.array[0, :3, ..., np.newaxis], 3, axis=3)
+        rgb[2] = np.random.default_rng(0).integers(0, 255, rgb[2].shape)
+        node = slicer.util.addVolumeFromArray(
+            rgb, np.diag([-0.15, -0.15, 1, 1]), nodeClassName="vtkMRMLVectorVolumeNode"
+        )
+        self.choose(node)
+        self.press(self.ui.livePreviewCheckBox)
+        session = self.widget.panel.session
+        with self.assertNoLogs(level="INFO"):
+            for frame, isUsable in ((0, True), (2, False), (1, True)):
+                gestures.wheel(self.red, frame - session.frames.currentIndex())
+                self.assertEqual(self.ui.frameLabel.text, f"Frame {frame + 1} of 3")
+                if isUsable:
+                    self.assertTrue(gestures.waitFor(lambda frame=frame: session.proposed == [frame], 10))
+                self.assertEqual(self.ui.applyButton.enabled, isUsable)
+                self.assertEqual("color" in self.message, not isUsable)
 
 
 def imageNode(array):

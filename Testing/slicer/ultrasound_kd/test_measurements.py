@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import slicer
 import vtk
 
 from Testing.slicer import gestures
-from Testing.slicer.ultrasound_kd.panel_test import PanelTest
+from Testing.slicer.ultrasound_kd.panel_test import STILL_IMAGE, PanelTest
 
 SPACING_MM = 0.2
 
@@ -36,20 +37,56 @@ class TestMeasurements(PanelTest):
         self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
         self.fill(rectangle())
         self.assertEqual(self.row(0), ["2", "1", "8.0", "4.5", "3.6", "0.50"])
+        self.assertEqual(
+            self.exported(),
+            {
+                "image": "Volume",
+                "segment": "lesion",
+                "frame": "2",
+                "lesion": "1",
+                "area_mm2": "8.0000",
+                "long_axis_mm": "4.4720",
+                "short_axis_mm": "3.5980",
+                "depth_width_ratio": "0.5000",
+                "origin": "other",
+                "model": "",
+                "precision": "",
+                "threshold": "",
+            },
+        )
+        self.assertEqual(self.message, "Measurements written: 1. File: sizes.csv.")
+
+    def testTheFileSaysWhichModelAndThreshold(self):
+        """And that somebody has corrected its result; an undo takes that back, too."""
+        volume = self.loadSample(STILL_IMAGE)
+        self.ui.thresholdSlider.value = 0.4
+        self.apply()
+        node, segmentId = self.accept()
+        self.ui.thresholdSlider.value = 0.6  # not what was accepted
+        ofModel = {"model": "t2kd_busi", "precision": "int8", "threshold": "0.40"}
+        self.assertLessEqual((ofModel | {"origin": "model", "image": STILL_IMAGE}).items(), self.exported().items())
+        self.editor.saveStateForUndo()
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volume)
+        array[0, 120:125, 150:155] = 0
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, volume)
+        gestures.settle(400)
+        self.assertLessEqual((ofModel | {"origin": "corrected"}).items(), self.exported().items())
+        self.pressInEditor("UndoButton")
+        gestures.settle(400)
+        self.assertEqual(self.exported()["origin"], "model")
+
+    def exported(self):
+        """The only line of the file, but for the date, which is that of now."""
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 1, 5))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "sizes.csv"
             self.widget.measurements.askForFile = lambda suggested: str(path)
             self.press(self.ui.exportButton)
             with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.reader(file))
-        self.assertEqual(
-            rows,
-            [
-                ["frame", "lesion", "unit", "area", "long_axis", "short_axis", "depth_width_ratio"],
-                ["2", "1", "mm", "8.0000", "4.4720", "3.5980", "0.5000"],
-            ],
-        )
-        self.assertEqual(self.message, "1 measurements written to sizes.csv.")
+                [row] = csv.DictReader(file)
+        age = datetime.now().astimezone() - datetime.fromisoformat(row.pop("date"))
+        self.assertLess(abs(age.total_seconds()), 60)
+        return row
 
     def testWithoutSpacingSizesAreInPixels(self):
         self.addVolume(np.eye(4))

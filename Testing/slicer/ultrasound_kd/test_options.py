@@ -81,8 +81,9 @@ class TestOptions(PanelTest):
 
     def testNothingAboveTheThresholdIsSaidAndCannotBeAccepted(self):
         self.setThreshold(0.95)
-        self.assertIn("No lesion in this frame at a threshold of 0.95.", self.message)
+        self.assertEqual(self.message, "No lesion at a threshold of 0.95. If you see one, draw it under Correct.")
         self.assertFalse(self.ui.acceptButton.enabled)
+        self.assertFalse(self.ui.rejectButton.enabled, "there is nothing to reject")
         self.setThreshold(0.5)
         self.assertEqual(self.message, "")
         self.assertTrue(self.ui.acceptButton.enabled)
