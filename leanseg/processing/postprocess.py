@@ -81,7 +81,7 @@ def _kept_components(
     components = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
     areas = np.bincount(components.ravel())
     peaks = np.zeros(areas.size)
-    np.maximum.at(peaks, components.ravel(), probabilities.ravel())
+    np.maximum.at(peaks, components[mask], probabilities[mask])  # a slow function: lesion pixels only
     keep = (peaks >= config.min_peak_probability) & (areas >= config.min_area_fraction * mask.size)
     keep[0] = False
     if config.largest_component and keep.any():
