@@ -64,6 +64,26 @@ def class_weights(counts: Tensor) -> Tensor:
     return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
 
+def decision_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, has_tumor: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted cross-entropy of decisions (batch, choice), and how often they agree and skip.
+
+    Args:
+        labels: (batch,), of `decision_labels`.
+        weights: (choice,), of `class_weights`.
+        has_tumor: (batch,), bool.
+    """
+    loss = (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
+    decisions = logits.detach().argmax(dim=1)
+    parts = {
+        "agreement": (decisions == labels).float().mean(),
+        "tumor_skipped": ((decisions == SKIP) & has_tumor).sum() / has_tumor.sum().clamp(min=1),
+        "empty_skipped": ((decisions == SKIP) & ~has_tumor).sum() / (~has_tumor).sum().clamp(min=1),
+    }
+    return loss, parts
+
+
 def load_bank(network: MedDANet, members: Sequence[nn.Module]) -> None:
     """Give the bank the parameters and statistics of members that were trained alone.
 
@@ -140,15 +160,7 @@ class DecisionTraining:
         else:  # the augmentation may have moved the tumor out of sight
             labels = torch.where(has_tumor, self._labels[batch.indices].to(has_tumor.device), SKIP)
             weights = self._weights.to(has_tumor.device)
-        logits = checked.decision(batch.images).float()
-        loss = (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
-        decisions = logits.detach().argmax(dim=1)
-        parts = {
-            "agreement": (decisions == labels).float().mean(),
-            "tumor_skipped": ((decisions == SKIP) & has_tumor).sum() / has_tumor.sum().clamp(min=1),
-            "empty_skipped": ((decisions == SKIP) & ~has_tumor).sum() / (~has_tumor).sum().clamp(min=1),
-        }
-        return loss, parts
+        return decision_loss(checked.decision(batch.images).float(), labels, weights, has_tumor)
 
 
 def _checked(network: nn.Module) -> MedDANet:

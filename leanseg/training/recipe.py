@@ -102,6 +102,9 @@ class ThreePhasesConfig:
     temperature: float = 1.0
     decision_lr_factor: float = 10.0
     """The decision network learns so many times faster."""
+    label_cost_weight: float | None = None
+    """None: phase 3 as in the paper. A number: the decision network learns labels with this lambda instead, as that of
+    Med-DANet does (training/med_danet.py)."""
     seed: int = 0
     """Of the Gumbel noise."""
 
@@ -112,6 +115,8 @@ class ThreePhasesConfig:
             )
         if min(self.temperature, self.decision_lr_factor) <= 0 or min(self.cost_weight, self.decision_cost_weight) < 0:
             raise ValueError("temperature and decision_lr_factor must be positive, cost weights 0 or more.")
+        if self.label_cost_weight is not None and self.label_cost_weight < 0:
+            raise ValueError(f"label_cost_weight must be 0 or more; got {self.label_cost_weight}.")
 
     def phase(self, epoch: int, epochs: int) -> int:
         """1, 2 or 3; epochs count from 0."""

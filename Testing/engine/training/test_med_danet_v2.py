@@ -16,6 +16,7 @@ from Testing.engine.training.brain_slices import SIDE, batch_of, brain_slices
 EPOCHS = 7  # 3 of phase 1, 3 of phase 2, 1 of phase 3
 FIRST, SECOND, THIRD = 0, 3, 6
 CROP, WHOLE = 1, 2
+LOWEST = 3 * SIDE // 4
 
 
 def a_network(**options: object) -> MedDANetV2:
@@ -276,12 +277,34 @@ def test_a_larger_cost_weight_lowers_the_macs() -> None:
     assert spent[0] > spent[1] > spent[2]
 
 
-def _oracle(network: MedDANetV2, batch: Batch) -> list[tuple[Tensor, Branch]]:
-    """Logits of a whole branch that is right and a crop branch that misses the lower half."""
+def test_labels_skip_empty_slices_and_take_the_cheapest_branch_that_is_right() -> None:
+    """The crop of the oracle misses the lowest quarter: it is enough for tumors that do not reach there."""
+    images, targets = brain_slices(12, tumor_share=0.7)
+    batch, network = batch_of(images, targets), a_network()
+    branches = [Branch(logits, b.bits) for logits, b in _oracle(network, batch, LOWEST)]
+    network.branches = lambda image, quantize: branches  # type: ignore[method-assign, assignment]
+    has_tumor = targets.flatten(1).any(dim=1)
+    reaches_down = targets[:, :, LOWEST:].flatten(1).any(dim=1)
+    labels = torch.where(has_tumor, torch.where(reaches_down, WHOLE, CROP), SKIP)
+    assert set(labels.tolist()) == {SKIP, CROP, WHOLE}
+    said = 100 * nn.functional.one_hot(labels, 3).float()
+    network.decision.register_forward_hook(lambda *_: said)
+    objective = begun(network, THIRD, label_cost_weight=0.001)
+    loss, parts = objective(network, batch)
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert (parts["agreement"], parts["tumor_skipped"], parts["empty_skipped"]) == (1.0, 0.0, 1.0)
+    first = int(has_tumor.nonzero()[0])
+    said[first] = torch.tensor([100.0, 0.0, 0.0])
+    loss, parts = objective(network, batch)
+    assert loss.item() > 1 and parts["tumor_skipped"].item() == pytest.approx(1 / has_tumor.sum().item())
+
+
+def _oracle(network: MedDANetV2, batch: Batch, border: int = SIDE // 2) -> list[tuple[Tensor, Branch]]:
+    """Logits of a whole branch that is right and a crop branch that misses the rows from `border`."""
     whole, core, enhancing = batch.targets.unbind(1)
     right = 10 * torch.stack([1 - whole, core - enhancing, whole - core, enhancing], dim=1)
     partly = right.clone()
-    partly[:, :, SIDE // 2 :] = torch.tensor([10.0, 0, 0, 0]).view(1, 4, 1, 1)
+    partly[:, :, border:] = torch.tensor([10.0, 0, 0, 0]).view(1, 4, 1, 1)
     return list(zip((partly, right), network.branches(batch.images, quantize=True), strict=True))
 
 
@@ -305,6 +328,7 @@ def test_another_network_is_refused() -> None:
         ({"temperature": 0.0}, "temperature and decision_lr_factor must be positive"),
         ({"cost_weight": -1.0}, "cost weights 0 or more"),
         ({"decide_from": math.nan}, "needed; got"),
+        ({"label_cost_weight": -1.0}, "label_cost_weight must be 0 or more"),
     ],
 )
 def test_refused_configs_say_what_fits(options: dict[str, float], message: str) -> None:
