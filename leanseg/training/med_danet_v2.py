@@ -15,7 +15,7 @@ Departures
     statistics and dropout rest too. In the released code they move on.
   * The decision network pays for the crop position network where it chooses a crop.
   * `label_cost_weight`, an option: in phase 3 the decision network learns labels, as in Med-DANet, from the Dice and
-    the MACs of each branch. With few epochs the sampled loss forgets to skip: each tumor slice that is skipped by chance
+    the MACs of each branch. With few epochs the sampled loss forgets to skip: a tumor slice that is skipped by chance
     costs more than all empty ones save (6 epochs on 12 cases ended with 0.06 % of the slices skipped).
 
 Symbols: g Gumbel noise, tau temperature; y = softmax((log p + g) / tau).

@@ -76,16 +76,19 @@ def test_a_recipe_trains_med_danet_v2_in_three_phases(data: Path, tmp_path: Path
     train(recipe, data, tmp_path / "run", resume=False, report=silent)
     read_back, network = load_run(tmp_path / "run")
     assert read_back == recipe and isinstance(network, MedDANetV2)
-    assert {"crop_16", "crop_24", "whole", "gmacs", "decision", "skipped"} <= set(header(tmp_path / "run"))
+    assert {"crop_16", "crop_24", "whole", "gmacs", "agreement", "empty_skipped"} <= set(header(tmp_path / "run"))
     first, second, third = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
-    skipped = header(tmp_path / "run").index("skipped")
+    skipped = header(tmp_path / "run").index("empty_skipped")
     assert [row.split(",")[skipped] != "" for row in (first, second, third)] == [False, False, True]
 
 
+@pytest.mark.parametrize("label_cost_weight", [None, 0.02], ids=["sampled", "labels"])
 def test_training_in_phases_that_was_interrupted_ends_where_the_uninterrupted_one_does(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, label_cost_weight: float | None
 ) -> None:
     recipe = load_recipe("med_danet_v2", (*V2, *THIRDS, "optimizer.epochs=4", "phases.decide_from=0.5"))
+    assert recipe.phases is not None
+    recipe = replace(recipe, phases=replace(recipe.phases, label_cost_weight=label_cost_weight))
     assert recipe.phases is not None and [recipe.phases.phase(n, 4) for n in range(4)] == [1, 2, 3, 3]
     train(recipe, data, tmp_path / "once", resume=False, report=silent)
     for stop in (1, 3, 4):  # between two phases, and within the third
