@@ -18,6 +18,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 from UltrasoundKDLib import other_images, sample_data, shortcuts
 from UltrasoundKDLib.logic import UltrasoundKDLogic
+from UltrasoundKDLib.options import TARGET
 
 #
 # UltrasoundKD
@@ -64,6 +65,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self) -> None:
         from UltrasoundKDLib.measurements_section import MeasurementsSection
+        from UltrasoundKDLib.overwrite_chooser import OverwriteChooser
         from UltrasoundKDLib.panel import Panel
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -74,7 +76,9 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = UltrasoundKDLogic()
         self.panel = Panel(self.ui, self.logic, self.onTargetChanged)
         self.measurements = MeasurementsSection(self.ui, self.logic, self.panel)
+        self.overwriteChooser = OverwriteChooser(self.ui.overwriteSelector)
         self.shortcuts = shortcuts.Shortcuts(self.ui)
+        self._editedTarget: tuple[Any, str] | None = None
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -85,6 +89,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Before the module is unloaded or reloaded."""
         self.exit()
         self.removeObservers()
+        self.overwriteChooser.setNode(None)
         self.measurements.close()
         self.panel.close()
 
@@ -110,6 +115,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another module is shown."""
         self.shortcuts.remove()
         self.panel.exit()
+        self.measurements.stop()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
         editor.uninstallKeyboardShortcuts()
@@ -127,10 +133,12 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             editorNode = slicer.mrmlScene.AddNode(editorNode)
         self.ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
         self.ui.segmentEditorWidget.setupViewObservations()
+        self.overwriteChooser.setNode(editorNode)
         self.removeObservers(self.onSegmentSelected)
         self.addObserver(editorNode, vtk.vtkCommand.ModifiedEvent, self.onSegmentSelected)
 
     def onSceneStartClose(self, *_args: Any) -> None:
+        self.overwriteChooser.setNode(None)
         self.removeObservers(self.onSegmentSelected)
         self.removeObservers(self.onSegmentsChanged)
         wasApplying = self.panel.leaveScene()
@@ -138,6 +146,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         editor.setActiveEffect(None)
         editor.removeViewObservations()
         editor.setSegmentationNode(None)
+        self._editedTarget = None
         self.measurements.clear()
         self.logic.accepted.clear()
         if wasApplying:
@@ -156,6 +165,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         wasApplying = self.panel.leaveImage()
         self.measurements.clear()
         self.ui.inputSelector.setCurrentNode(None)
+        self.panel.parameters.setNode(TARGET, None)  # not done yet while another module is shown
         if wasApplying:
             text = _("{name} was removed, so the run was cancelled. Choose another image.")
             self.panel.message.say(text.format(name=node.GetName()), True)
@@ -163,17 +173,21 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onTargetChanged(self) -> None:
         """The Segment Editor works on the target of the panel."""
         editor, panel = self.ui.segmentEditorWidget, self.panel
-        segmentationNode = panel.target.segmentation
+        segmentationNode, segmentId = target = panel.target.segmentation, panel.target.segmentId
         editor.setSegmentationNode(segmentationNode)
         editor.setSourceVolumeNode(panel.volume if panel.session.frames is not None else None)
-        if panel.target.segmentId:
-            editor.setCurrentSegmentID(panel.target.segmentId)
-        self.removeObservers(self.onSegmentsChanged)
-        if segmentationNode is not None:
-            segmentation = segmentationNode.GetSegmentation()
-            for event in ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SourceRepresentationModified"):
-                self.addObserver(segmentation, getattr(segmentation, event), self.onSegmentsChanged)
         self.measurements.schedule()
+        if target == self._editedTarget:
+            return  # another segment may have been selected there since
+        self._editedTarget = target
+        if segmentId:
+            editor.setCurrentSegmentID(segmentId)
+        self.removeObservers(self.onSegmentsChanged)
+        if segmentationNode is not None:  # not its vtkSegmentation: a sequence puts another one in for each frame
+            kind = slicer.vtkSegmentation
+            for event in (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified,
+                          kind.SourceRepresentationModified, segmentationNode.SegmentationChangedEvent):  # fmt: skip
+                self.addObserver(segmentationNode, event, self.onSegmentsChanged)
 
     def onSegmentsChanged(self, *_args: Any) -> None:
         """Somebody, perhaps the Segment Editor, has changed the target."""
@@ -204,6 +218,8 @@ class UltrasoundKDTest(ScriptedLoadableModuleTest):
         widget = slicer.util.getModuleWidget("UltrasoundKD")
         if not widget.panel.isShown:
             widget.enter()  # without a main window, nobody else does
+        if not widget.panel.environment.isComplete:
+            self.skipTest("OpenVINO is not installed; see Environment, at the end of the panel.")
         self.delayDisplay("Propose")
         widget.ui.inputSelector.setCurrentNode(sample_data.addPhantom(sample_data.STILL_IMAGE))
         widget.ui.applyButton.click()

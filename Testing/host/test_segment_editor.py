@@ -143,6 +143,13 @@ def test_overwrite_mode_decides_what_other_segments_lose(editor, mode, left, gai
     assert (editor.mask("first").sum(), editor.mask("second").sum()) == (left, gained)
 
 
+def test_the_masking_section_is_there_only_while_an_effect_is_active(editor):
+    box = editor.child("MaskModeComboBox")
+    for name, isShown in (("", False), ("Paint", True), ("", False)):
+        editor.widget.setActiveEffectByName(name)
+        assert box.isVisibleTo(editor.widget) == isShown
+
+
 def test_masking_keeps_out_of_other_segments(editor):
     editor.draw(*SQUARE)
     editor.widget.setCurrentSegmentID("second")
@@ -157,6 +164,7 @@ def test_masking_keeps_out_of_other_segments(editor):
 
 def test_the_intensity_mask_is_honored(editor):
     editor.parameters.SetSourceVolumeIntensityMaskRange(50, 150)
+    editor.widget.setActiveEffectByName("Draw")
     gestures.click(editor.child("SourceVolumeIntensityMaskCheckBox"), (6, 10))
     assert editor.parameters.GetSourceVolumeIntensityMask()
     editor.draw((14.5, 9.5), (24.5, 9.5), (24.5, 19.5), (14.5, 19.5))

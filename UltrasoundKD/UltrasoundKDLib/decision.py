@@ -1,4 +1,4 @@
-"""The decision about a proposal: accept it into a segment, take that back, or reject it."""
+"""The decision about a proposal: accept it into a segment, take that back, reject it, or draw a lesion instead."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Decision:
         self.isWriting = False
         self._sequenceWriter: SegmentWriter | None = None
         self._handmade: tuple[tuple[int, ...], bool] | None = None
+        ui.newLesionButton.connect("clicked(bool)", self.onNewLesion)
         ui.acceptButton.connect("clicked(bool)", self.onAccept)
         ui.rejectButton.connect("clicked(bool)", self.onReject)
         ui.undoAcceptButton.connect("clicked(bool)", self.onUndoAccept)
@@ -81,6 +82,15 @@ class Decision:
         self._panel.session.dismiss()
         self._panel.followViews()
 
+    def onNewLesion(self, *_args: Any) -> None:
+        """An empty segment to draw in, where there is no segmentation yet."""
+        panel = self._panel
+        try:
+            lesion = panel.models.card.labels[0]
+            panel.chooseTarget(*panel.logic.newLesion(panel.session.frames, panel.target.segmentation, lesion))
+        except LeanSegError as error:
+            panel.message.fail(error)
+
     def onUndoAccept(self, *_args: Any) -> None:
         self._turnBack("undo")
 
@@ -99,6 +109,8 @@ class Decision:
     def showState(self) -> None:
         """Enable what can be decided now."""
         ui, session, writer = self._ui, self._panel.session, self._sequenceWriter
+        ui.newLesionButton.setVisible(self._panel.target.segmentation is None)
+        ui.newLesionButton.enabled = session.frames is not None and self._panel.models.card is not None
         ui.acceptButton.enabled = session.isAcceptable and self._panel.isImageShown
         text = _("{accept}, replacing corrections") if self._replacesHandwork() else "{accept}"
         ui.acceptButton.text = text.format(accept=session.acceptText())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class FrameResult:
 
         return lesion_mask(self.probabilities()[np.newaxis], config)[0]
 
+    def hasLesion(self, config: PostprocessingConfig) -> bool:
+        """As `mask(config).any()`; quick where every probability is below the threshold."""
+        isPossible = self.prediction.probabilities.array.max() >= config.threshold
+        return bool(isPossible and self.mask(config).any())
+
     def _restored(self, volume: Volume) -> np.ndarray:
         return np.clip(self.trace.restore(volume).array[0, 0], 0, 1)
 
@@ -85,20 +91,24 @@ def frameKey(modelKey: ModelKey, frame: Volume) -> tuple:
 
 
 class FrameCache:
-    """The last results, by `frameKey`."""
+    """The last results, by `frameKey`. From any thread."""
 
     def __init__(self) -> None:
         self._results: OrderedDict[tuple, FrameResult] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: tuple) -> FrameResult | None:
-        if key in self._results:
-            self._results.move_to_end(key)
-        return self._results.get(key)
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
 
     def put(self, key: tuple, result: FrameResult) -> None:
-        self._results[key] = result
-        if len(self._results) > MAX_FRAMES_KEPT:
-            self._results.popitem(last=False)
+        with self._lock:
+            self._results[key] = result
+            if len(self._results) > MAX_FRAMES_KEPT:
+                self._results.popitem(last=False)
 
     def clear(self) -> None:
-        self._results.clear()
+        with self._lock:
+            self._results.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from UltrasoundKDLib import other_images
 from UltrasoundKDLib.accepted_results import AcceptedResults
-from UltrasoundKDLib.frame_results import FrameCache, predictFrame
+from UltrasoundKDLib.frame_results import FrameCache, frameKey, predictFrame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from UltrasoundKDLib.accepted_results import Origin
     from UltrasoundKDLib.frame_results import FrameResult, ModelKey
 
+LAST_RUNS = 20  # of which the speed is said
+
 
 class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
     """Everything but the panel; usable from scripts."""
@@ -35,7 +38,7 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
         self.cache = FrameCache()
         self.accepted = AcceptedResults()
         self._loaded: dict[ModelKey, Model] = {}
-        self._seconds: dict[ModelKey, list[float]] = {}
+        self._seconds: dict[ModelKey, deque[float]] = {}
         self._lock = threading.Lock()  # a model runs in one thread at a time
 
     def models(self) -> list[ModelCard]:
@@ -64,11 +67,13 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
             if modelKey not in self._loaded:
                 self._loaded[modelKey] = leanseg.load_engine(modelKey[0], precision=modelKey[1])
             result = predictFrame(self._loaded[modelKey], frame)
-        self._seconds.setdefault(modelKey, []).append(result.seconds)
+        self._seconds.setdefault(modelKey, deque(maxlen=LAST_RUNS)).append(result.seconds)
         return result
 
-    def predictFrames(self, modelKey: ModelKey, frames: dict[int, Volume], progress: Any) -> dict[int, FrameResult]:
-        """As `predictFrame`, for frames by index.
+    def predictFrames(
+        self, modelKey: ModelKey, frames: dict[int, Volume], progress: Any
+    ) -> dict[int, tuple[tuple, FrameResult]]:
+        """As `predictFrame`, for frames by index; with their `frameKey`. A frame that was seen before is not run again.
 
         :raises InferenceCancelled: `progress` returned False.
         """
@@ -77,14 +82,19 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
         results = {}
         for done, (index, frame) in enumerate(frames.items()):
             step(progress, done, len(frames), f"frame {index + 1}")
-            results[index] = self.predictFrame(modelKey, frame)
+            key = frameKey(modelKey, frame)
+            result = self.cache.get(key)
+            if result is None:
+                result = self.predictFrame(modelKey, frame)
+                self.cache.put(key, result)
+            results[index] = key, result
         step(progress, len(frames), len(frames), "done")
         return results
 
     def secondsPerFrame(self, modelKey: ModelKey | None) -> float | None:
         """Median of the last runs on this computer; None before the first."""
-        seconds = self._seconds.get(modelKey, [])
-        return statistics.median(seconds[-20:]) if seconds else None
+        seconds = self._seconds.get(modelKey)
+        return statistics.median(list(seconds)) if seconds else None
 
     def newLesion(self, frames: Any, segmentationNode: Any, lesion: Segment) -> tuple[Any, str]:
         """An empty segment to draw in; in a new segmentation of the image where `segmentationNode` is None.
@@ -126,13 +136,15 @@ class UltrasoundKDLogic(ScriptedLoadableModuleLogic):
 
         isNew = target[0] is None
         segmentationNode = _newSegmentation(frames.volumeNode) if isNew else target[0]
-        if saveStateForUndo is not None:
-            saveStateForUndo(segmentationNode)
-        segmentId = target[1] or addSegment(segmentationNode, lesion)
+        segmentId = target[1]
         try:
+            writer.check(segmentationNode, segmentId, frames, masks)  # a failure is to leave no state for undo
+            if saveStateForUndo is not None:
+                saveStateForUndo(segmentationNode)
+            segmentId = segmentId or addSegment(segmentationNode, lesion)
             losers = writer.write(segmentationNode, segmentId, frames, masks)
         except Exception:
-            if not target[1]:
+            if segmentId and not target[1]:
                 segmentationNode.RemoveSegment(segmentId)
             if isNew:
                 slicer.mrmlScene.RemoveNode(segmentationNode)

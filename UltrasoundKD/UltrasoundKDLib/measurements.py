@@ -37,7 +37,8 @@ class Measurements:
 def measureFrames(masks: Mapping[int, np.ndarray], frames: Any) -> list[LesionMeasurement]:
     """Each lesion of each (j, i) mask; `slice` is the index of the frame. World lengths: a parent transform counts.
 
-    Units are mm, or px where the image states no spacing.
+    Units are mm, or px where the pixels are exactly 1 x 1 mm: Slicer assumes that where a file states no spacing, and
+    no ultrasound image has it. The step between frames says nothing: it may be a time.
     """
     from leanseg.processing.measure import measure_slice
 
@@ -46,7 +47,8 @@ def measureFrames(masks: Mapping[int, np.ndarray], frames: Any) -> list[LesionMe
     for index, mask in sorted(masks.items()):
         geometry = frames.geometry(index)
         di, dj, _dk = np.linalg.norm(toWorld @ geometry.ijk_to_ras[:3, :3], axis=0)
-        spacing, unit = ((float(dj), float(di)), "mm") if geometry.is_calibrated else ((1.0, 1.0), "px")
+        isCalibrated = tuple(np.linalg.norm(geometry.ijk_to_ras[:3, :2], axis=0)) != (1, 1)
+        spacing, unit = ((float(dj), float(di)), "mm") if isCalibrated else ((1.0, 1.0), "px")
         measured += measure_slice(mask, spacing, index, unit)
     return measured
 

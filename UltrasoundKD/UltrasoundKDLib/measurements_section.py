@@ -35,8 +35,13 @@ class MeasurementsSection:
         self._timer.disconnect("timeout()")
 
     def schedule(self) -> None:
-        """Measure soon, and once for many changes: a brush stroke changes the segment often."""
-        self._timer.start()
+        """Measure soon, and once for many changes: a brush stroke changes the segment often. Not while nobody looks."""
+        if self._panel.isShown:
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Another module is shown; entering this one schedules anew."""
+        self._timer.stop()
 
     def clear(self) -> None:
         """The image has gone; its sizes must not stay beside the next one."""
@@ -71,6 +76,8 @@ class MeasurementsSection:
             self._panel.session.frames.select(index)
 
     def onExport(self, *_args: Any) -> None:
+        self._timer.stop()
+        self.measure()  # a change may not have been measured yet
         path = self.askForFile(f"{self._panel.volume.GetName()}.csv")
         if path:
             self.export(Path(path))

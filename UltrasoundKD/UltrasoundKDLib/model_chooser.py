@@ -37,12 +37,14 @@ class ModelChooser:
         self._models.blockSignals(wasBlocked)
         self.select(model, precision)
 
-    def select(self, model: str, precision: str) -> None:
-        """Choose these; the first of the list where there is no such model or precision."""
+    def select(self, model: str, precision: str) -> bool:
+        """Choose these; the first of the list where there is no such model or precision. Whether there is the model."""
+        index = self._models.findData(model)
         wasBlocked = self._models.blockSignals(True)
-        self._models.setCurrentIndex(max(self._models.findData(model), 0 if self._cards else -1))
+        self._models.setCurrentIndex(max(index, 0 if self._cards else -1))
         self._models.blockSignals(wasBlocked)
         self.fillPrecisions(precision)
+        return index >= 0
 
     def fillPrecisions(self, precision: str = "") -> None:
         """The precisions of the chosen model."""

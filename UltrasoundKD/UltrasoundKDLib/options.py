@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from leanseg.slicer_bridge.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -40,14 +42,24 @@ class Options:
         ui, get = self._ui, self.parameters.get
         ui.inputSelector.setCurrentNode(self.parameters.node(INPUT))
         ui.scopeSelector.setCurrentIndex(int(get("allFrames")))
-        self._models.select(get("model"), get("precision"))
-        own, isLargest = self._logic.defaultOptions(self._models.card), get("largestComponent")
-        ui.thresholdSlider.value = get("threshold") or own.threshold
+        isThere = self._models.select(get("model"), get("precision"))
+        own = self._logic.defaultOptions(self._models.card)
+        isLargest = get("largestComponent") if isThere else MODELS_OWN
+        ui.thresholdSlider.value = (get("threshold") if isThere else 0) or own.threshold
         ui.largestComponentCheckBox.checked = own.largest_component if isLargest == MODELS_OWN else isLargest == 1
         ui.livePreviewCheckBox.checked = get("livePreview")
         ui.uncertaintyCheckBox.checked = get("showUncertainty")
         ui.uncertaintyOpacitySlider.value = get("uncertaintyOpacity")
         self._target.select(self.parameters.node(TARGET), get("targetSegment"))
+
+    def missingModel(self) -> str:
+        """What to say where another model than that of the parameters had to be chosen; empty where none had to."""
+        wanted, card = self.parameters.get("model"), self._models.card
+        if not wanted or card is None or card.id == wanted:
+            return ""
+        text = _("The model {wanted} of this scene is not here; {used} is used, with its own threshold."
+                 " To get {wanted}, put its folder beside the others.")  # fmt: skip
+        return text.format(wanted=wanted, used=card.id)
 
     def store(self) -> None:
         """Widgets -> parameters."""

@@ -60,7 +60,6 @@ class Panel:
             slider.connect("valueChanged(double)", self.onChanged)
         ui.targetSegmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onTargetSegmentationChosen)
         ui.targetSegmentSelector.connect("currentIndexChanged(int)", self.onTargetSegmentChosen)
-        ui.newLesionButton.connect("clicked(bool)", self.onNewLesion)
         ui.applyButton.connect("clicked(bool)", self.onApplyOrCancel)
 
     def enter(self) -> None:
@@ -71,7 +70,7 @@ class Panel:
         with self._updating():
             self.models.setCards(self.logic.models())
         if self.parameters.node(INPUT) is None:
-            self.parameters.setNode(INPUT, self._likelyImage())
+            self._startWith(self.shown.likelyImage())
         if self.volume is None:
             self.shown.accept()  # the parameters say which image is meant
         self.parameters.observe(self.updateFromParameters)
@@ -104,6 +103,8 @@ class Panel:
     def leaveImage(self) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
         wasApplying = self.session.applying
+        with self._updating():
+            self.target.select(None, "")
         self._openImage(None)
         self.showState()
         return wasApplying
@@ -112,7 +113,6 @@ class Panel:
         """Forget all nodes before they go; whether a run was cancelled."""
         with self._updating():
             self.ui.inputSelector.setCurrentNode(None)
-            self.target.select(None, "")
         self.message.clear()
         return self.leaveImage()
 
@@ -139,7 +139,10 @@ class Panel:
             return
         with self._updating():
             self.options.load()
+            missing = self.options.missingModel()
         self._synchronize()
+        if missing:
+            self.message.say(missing, True)
 
     def onChanged(self, *_args: Any) -> None:
         """Panel -> parameters."""
@@ -189,14 +192,6 @@ class Panel:
         if not self._isUpdating:
             self.target.chosen()
             self.onChanged()
-
-    def onNewLesion(self, *_args: Any) -> None:
-        """An empty segment to draw in, where there is no segmentation yet."""
-        try:
-            lesion = self.models.card.labels[0]
-            self.chooseTarget(*self.logic.newLesion(self.session.frames, self.target.segmentation, lesion))
-        except LeanSegError as error:
-            self.message.fail(error)
 
     def onInputChosen(self, *_args: Any) -> None:
         """Somebody has chosen another image, so it is shown."""
@@ -286,13 +281,14 @@ class Panel:
         ui.progressBar.setValue(session.progress[0])
         self.models.showSpeed(self.logic.secondsPerFrame(self.models.key))
         ui.frameLabel.text = session.frameText()
-        ui.newLesionButton.setVisible(self.target.segmentation is None)
-        ui.newLesionButton.enabled = session.frames is not None and self.models.card is not None
         self.decision.showState()
         unseen = "" if self.isImageShown else self.shown.remark(self.volume)
         self.message.inform(problem or unseen or session.remark() or self.decision.remark())
 
-    def _likelyImage(self) -> Any:
-        """A volume that somebody may well mean when nothing was chosen yet."""
-        candidates = [self.shown.volume, *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
-        return next((node for node in candidates if isImage(node)), None)
+    def _startWith(self, volume: Any) -> None:
+        """With an image that nobody has chosen, and a target of this image."""
+        with self._updating():
+            self.ui.inputSelector.setCurrentNode(volume)
+            self.target.select(None, "")
+            self.target.follow(volume)
+            self.options.store()

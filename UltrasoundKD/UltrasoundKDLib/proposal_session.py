@@ -12,14 +12,12 @@ from slicer.i18n import tr as _
 
 from leanseg.errors import InferenceCancelled, LeanSegError
 from leanseg.slicer_bridge.frames import SequenceFrames, framesOf
-from leanseg.slicer_bridge.overlay import UncertaintyOverlay
-from leanseg.slicer_bridge.proposal import Proposal
 from UltrasoundKDLib.frame_results import FrameResult, ModelKey, colorProblem, frameKey
+from UltrasoundKDLib.shown_proposal import ShownProposal
 
 if TYPE_CHECKING:
     from leanseg.processing.postprocess import PostprocessingConfig
-
-OUTLINE_COLOR = (0.1, 0.9, 1.0)  # cyan: neither in a gray image nor among the colors of the uncertainty
+    from leanseg.volume import Volume
 
 
 class ProposalSession:
@@ -45,11 +43,12 @@ class ProposalSession:
         self._isPreview = False
         self._dismissed: int | None = None
         self._colorCheck: tuple[tuple, str] = ((), "")  # of the last voxels
-        self._proposal: Any = None
-        self._overlay: Any = None
+        self._lastFrame: tuple[tuple, Any] = ((), None)
+        self._imageProblem = ""
+        self.shown: ShownProposal | None = None
         self._overlayOpacity: float | None = None
-        self._voxelObservers: list[int] = []
-        self._shownPixels: int | None = None
+        self._imageObservers: list[int] = []
+        self._hasLesion: tuple[tuple, bool] = ((), False)
 
     # The image
 
@@ -60,12 +59,12 @@ class ProposalSession:
         """
         self.close()
         self.frames = framesOf(volumeNode)
-        self._proposal = Proposal(volumeNode)
-        self._overlay = UncertaintyOverlay(volumeNode)
+        self.shown = ShownProposal(self.frames, self.refresh)
         self.frames.observe(self.refresh)
-        self._voxelObservers = [
+        kind = slicer.vtkMRMLVolumeNode
+        self._imageObservers = [
             volumeNode.AddObserver(event, lambda *_args: self.refresh())
-            for event in (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
+            for event in (kind.ImageDataModifiedEvent, kind.TransformModifiedEvent, vtk.vtkCommand.ModifiedEvent)
         ]
 
     def close(self) -> None:
@@ -75,10 +74,12 @@ class ProposalSession:
         if self.frames is None:
             return
         self.frames.unobserve()
-        for tag in self._voxelObservers:
+        for tag in self._imageObservers:
             self.frames.volumeNode.RemoveObserver(tag)
-        self._forget()
-        self.frames = None
+        self.shown.close()
+        self._results, self._keys, self._dismissed = {}, {}, None
+        self._colorCheck, self._imageProblem, self._hasLesion = ((), ""), "", ((), False)
+        self._lastFrame, self.frames, self.shown = ((), None), None, None
 
     def configure(
         self, modelKey: ModelKey | None, config: PostprocessingConfig, livePreview: bool, overlayOpacity: float | None
@@ -98,9 +99,7 @@ class ProposalSession:
 
         :raises LeanSegError: a frame cannot be read.
         """
-        volumes = {index: self.frames.volume(index) for index in indices}
-        keys = {index: frameKey(self.modelKey, volume) for index, volume in volumes.items()}
-        self._submit(volumes, keys, latest=False)
+        self._submit({index: self.frames.volume(index) for index in indices}, latest=False)
 
     def cancel(self) -> None:
         self._runner.cancel()
@@ -109,15 +108,20 @@ class ProposalSession:
         """The current frame, its voxels or the options have changed: show its proposal, compute it, or hide."""
         if self.frames is None:
             return
+        problem, self._imageProblem = self._imageProblem, ""
         try:
             index = self.frames.currentIndex()
             if index != self._index:
                 self._message.clear()  # it was about another frame
                 self._index = index
             self._refresh(index)
+            if problem:  # mended
+                self._message.clear()
         except LeanSegError as error:
-            self._hide()
-            self._message.refuse(error)
+            self.shown.hide()
+            self._imageProblem = str(error)
+            if self._imageProblem != problem:
+                self._message.refuse(error)
         self._onChanged()
 
     def previewAgain(self) -> None:
@@ -125,8 +129,7 @@ class ProposalSession:
         self._dismissed = None
 
     def _refresh(self, index: int) -> None:
-        volume = self.frames.volume(index)
-        key = frameKey(self.modelKey, volume) if self.modelKey else ()
+        volume, key = self._frame(index)
         if self._colorCheck[0] != key[2:]:
             self._colorCheck = (key[2:], colorProblem(volume))
         if index in self._results and self._keys[index] != key:
@@ -134,48 +137,56 @@ class ProposalSession:
         if index != self._dismissed:
             self._dismissed = None
         if index not in self._results and self._isPreviewing():
-            self._shownPixels = None
+            self.shown.pixels = None
             if isinstance(self.frames, SequenceFrames):  # its frames lie in one place; of others, each shows its own
-                self._hide()
-            self._submit({index: volume}, {index: key}, latest=True)
+                self.shown.hide()
+            result = self.logic.cache.get(key)
+            if result is None:
+                self._submit({index: volume}, latest=True)
+            else:
+                self._arrived({index: (key, result)}, True)
+        elif index in self._results:
+            self.shown.show(index, self._results[index], self.config, self._overlayOpacity)
         else:
-            self._show(index)
+            self.shown.hide()
+
+    def _frame(self, index: int) -> tuple[Volume, tuple]:
+        """Voxels and key; read once, however many events tell of one change."""
+        stamp = (*self.frames.stamp(index), self.modelKey)
+        if self._lastFrame[0] != stamp:
+            volume = self.frames.volume(index)
+            self._lastFrame = (stamp, (volume, frameKey(self.modelKey, volume) if self.modelKey else ()))
+        return self._lastFrame[1]
 
     def _isPreviewing(self) -> bool:
         isPossible = self.livePreview and self.modelKey is not None and not self.frameProblem
         return isPossible and not self.applying and self._dismissed is None
 
-    def _submit(self, volumes: dict[int, Any], keys: dict[int, tuple], latest: bool) -> None:
-        modelKey, logic = self.modelKey, self.logic
-        known = {index: result for index, key in keys.items() if (result := logic.cache.get(key)) is not None}
-        unseen = {index: volume for index, volume in volumes.items() if index not in known}
-        if not unseen:
-            self._arrived(known, keys, latest)
-            return
-        frames = self.frames
+    def _submit(self, volumes: dict[int, Volume], latest: bool) -> None:
+        modelKey, logic, frames = self.modelKey, self.logic, self.frames
 
         def ifStillOpen(callback: Callable) -> Callable:
             return lambda *values: callback(*values) if self.frames is frames else None
 
         self._runner.submit(
-            lambda progress: logic.predictFrames(modelKey, unseen, progress),
-            onDone=ifStillOpen(lambda results: self._arrived(known | results, keys, latest)),
+            lambda progress: logic.predictFrames(modelKey, volumes, progress),
+            onDone=ifStillOpen(lambda results: self._arrived(results, latest)),
             onFailed=ifStillOpen(self._failed),
             onCancelled=None if latest else ifStillOpen(self._cancelled),
             onProgress=None if latest else ifStillOpen(self._progressed),
             latest=latest,
         )
         if not latest:
-            self.applying, self.progress = True, (0, len(unseen))
+            self.applying, self.progress = True, (0, len(volumes))
             self._onChanged()
 
-    def _arrived(self, results: dict[int, FrameResult], keys: dict[int, tuple], latest: bool) -> None:
-        for index, result in results.items():
-            self.logic.cache.put(keys[index], result)
+    def _arrived(self, results: dict[int, tuple[tuple, FrameResult]], latest: bool) -> None:
         if latest and self.applying:
             return  # a preview that Apply has overtaken
         self.applying, self._isPreview = False, latest
-        self._results, self._keys, self._dismissed = results, keys, None
+        self._results = {index: result for index, (_key, result) in results.items()}
+        self._keys = {index: key for index, (key, _result) in results.items()}
+        self._dismissed = None
         self.refresh()
 
     def _failed(self, error: Exception) -> None:
@@ -214,13 +225,26 @@ class ProposalSession:
         """Remove the proposal; live preview goes on at the next frame."""
         self._dismissed = self._index
         self._results, self._keys = {}, {}
-        self._proposal.remove()
-        self._overlay.remove()
+        self.shown.remove()
         self.refresh()
 
     @property
     def isAcceptable(self) -> bool:
-        return bool(self._results) and not self.applying and (len(self._results) > 1 or self._shownPixels != 0)
+        """Something is proposed, and it is not empty."""
+        return bool(self._results) and not self.applying and self._isLesion()
+
+    @property
+    def _pixels(self) -> int | None:
+        return self.shown.pixels if self.shown is not None else None
+
+    def _isLesion(self) -> bool:
+        """Whether any proposed frame has a lesion, with the present options."""
+        if len(self._results) == 1 and self._pixels is not None:
+            return self._pixels > 0
+        now = (*self._keys.values(), self.config)
+        if self._hasLesion[0] != now:
+            self._hasLesion = (now, any(result.hasLesion(self.config) for result in self._results.values()))
+        return self._hasLesion[1]
 
     @property
     def isWaiting(self) -> bool:
@@ -238,6 +262,8 @@ class ProposalSession:
     def frameProblem(self) -> str:
         """Why nothing can be proposed for the current frame; empty where it can."""
         problem = self._colorCheck[1]
+        if self._imageProblem:
+            return self._imageProblem
         return _("{problem} The module Crop Volume crops.").format(problem=problem) if problem else ""
 
     def acceptText(self) -> str:
@@ -245,7 +271,7 @@ class ProposalSession:
         proposed = self.proposed
         if len(proposed) > 1:
             return _("Accept {count} frames").format(count=len(proposed))
-        if proposed and self._shownPixels is None:
+        if proposed and self.shown.pixels is None:
             return _("Accept frame {number}").format(number=proposed[0] + 1)
         return _("Accept")
 
@@ -256,37 +282,12 @@ class ProposalSession:
 
     def remark(self) -> str:
         """What a person should know about the proposal."""
-        if self._shownPixels == 0:
+        if self._results and not self.applying and len(self._results) > 1 and not self._isLesion():
+            text = _("No lesion in any of {count} frames at a threshold of {threshold:.2f}.")
+            return text.format(count=len(self._results), threshold=self.config.threshold)
+        if self._pixels == 0:
             text = _("No lesion at a threshold of {threshold:.2f}. If you see one, draw it under Correct.")
             return text.format(threshold=self.config.threshold)
-        if self._results and self._shownPixels is None and len(self._results) == 1:
+        if self._results and self._pixels is None and len(self._results) == 1:
             return _("The proposal is in frame {number}.").format(number=self.proposed[0] + 1)
         return ""
-
-    # Showing
-
-    def _show(self, index: int) -> None:
-        result = self._results.get(index)
-        if result is None:
-            self._hide()
-            return
-        mask = result.mask(self.config)
-        self._shownPixels = int(mask.sum())
-        self._proposal.show(mask, index, self.frames, OUTLINE_COLOR)
-        if self._overlayOpacity is None:
-            self._overlay.remove()
-            return
-        geometry = self.frames.geometry(index)
-        self._overlay.show(result.uncertainty()[np.newaxis], geometry, transformFrom=self.frames.volumeNode)
-        self._overlay.setOpacity(self._overlayOpacity)
-
-    def _hide(self) -> None:
-        self._shownPixels = None
-        self._proposal.hide()
-        self._overlay.hide()
-
-    def _forget(self) -> None:
-        self._results, self._keys, self._dismissed, self._shownPixels = {}, {}, None, None
-        self._colorCheck = ((), "")
-        self._proposal.remove()
-        self._overlay.remove()

@@ -31,6 +31,13 @@ class ShownImage:
         composites = _visibleComposites()
         return slicer.mrmlScene.GetNodeByID(composites[0].GetBackgroundVolumeID() or "") if composites else None
 
+    def likelyImage(self) -> Any:
+        """What somebody may well mean who has chosen nothing yet: the shown image, or the only one."""
+        if isImage(self.volume):
+            return self.volume
+        images = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if isImage(node)]
+        return images[0] if len(images) == 1 else None
+
     def isShown(self, volumeNode: Any) -> bool:
         """In a visible slice view; also where there is none that could show anything."""
         composites = _visibleComposites()

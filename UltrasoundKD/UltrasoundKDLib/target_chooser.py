@@ -43,9 +43,12 @@ class TargetChooser:
         self.wantedId = self.segmentId
 
     def follow(self, volumeNode: Any) -> None:
-        """Another image is meant: choose a segmentation of it, else a new one. One of no image at all stays chosen."""
+        """Another image is meant: choose a segmentation of it, else a new one.
+
+        One whose image is not known does not stay chosen: it may belong to an image that was removed from the scene.
+        """
         chosen = self.segmentation
-        if volumeNode is None or (chosen is not None and imageOf(chosen) in (None, volumeNode)):
+        if volumeNode is None or (chosen is not None and imageOf(chosen) is volumeNode):
             return
         nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         ofImage = [node for node in nodes if imageOf(node) is volumeNode and not node.GetHideFromEditors()]

@@ -124,7 +124,7 @@ def _models() -> list[Requirement]:
         except LeanSegError as error:
             found.append(Requirement(f"model {folder.name}", "broken", "", str(error)))
         else:
-            found.append(Requirement(f"model {bundle.card.id}", "ok", ", ".join(sorted(bundle.card.graphs)), ""))
+            found.append(Requirement(f"model {bundle.card.id}", "ok", ", ".join(bundle.card.precisions), ""))
     if not found:
         advice = _("none found; install LeanSeg again, or set LEANSEG_MODELS to a folder of models")
         found.append(Requirement("models", "missing", "", advice))

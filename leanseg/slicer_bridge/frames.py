@@ -77,12 +77,14 @@ class VolumeFrames:
 
     def currentIndex(self) -> int:
         """Of the slice in the view that looks most nearly along k; the last one known where no view does."""
-        view = self._viewAlongK()
-        if view is None or self.volumeNode.GetScene() is None:
+        if self.volumeNode.GetScene() is None:
+            return self._lastIndex
+        origin, step = self._centerLine()
+        view = self._viewAlongK(step)
+        if view is None:
             return self._lastIndex
         sliceToRas = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
         normal, point = sliceToRas[:3, 2], sliceToRas[:3, 3]
-        origin, step = self._centerLine()
         k = float(normal @ (point - origin)) / float(normal @ step)
         self._lastIndex = int(np.clip(np.floor(k + 0.5), 0, self.count - 1))
         return self._lastIndex
@@ -95,10 +97,10 @@ class VolumeFrames:
         """
         self.geometry(index)
         self._lastIndex = index
-        view = self._viewAlongK()
+        origin, step = self._centerLine()
+        view = self._viewAlongK(step)
         if view is None:
             return
-        origin, step = self._centerLine()
         normal = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 2]
         offset = float(normal @ (origin + index * step))
         logic = slicer.app.applicationLogic().GetSliceLogic(view)
@@ -116,6 +118,15 @@ class VolumeFrames:
             IncompatibleInputError: as `checkVolume`, or no such slice.
         """
         return volumeFromNode(self.volumeNode, index)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Another one where the voxels of a slice may be others; quick.
+
+        Raises:
+            IncompatibleInputError: as `checkVolume`.
+        """
+        checkVolume(self.volumeNode)
+        return index, self.volumeNode.GetImageData().GetMTime()
 
     def geometry(self, index: int) -> VolumeGeometry:
         """Of depth 1, in the volume's own coordinates.
@@ -141,13 +152,12 @@ class VolumeFrames:
         matrix = localToWorld(self.volumeNode) @ geometry.ijk_to_ras
         return (matrix @ [(width - 1) / 2, (height - 1) / 2, 0, 1])[:3], matrix[:3, 2]
 
-    def _viewAlongK(self) -> Any:
+    def _viewAlongK(self, step: NDArray[np.float64]) -> Any:
         """The slice node of the visible view, of those that show the volume if any does, that looks along k."""
         visible = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
         candidates = [node for node in visible if self._isShownIn(node)] or visible
-        if not candidates or self.volumeNode.GetScene() is None:
+        if not candidates:
             return None
-        _origin, step = self._centerLine()
         direction = step / np.linalg.norm(step)
 
         def cosine(node: Any) -> float:
@@ -196,6 +206,14 @@ class SequenceFrames:
             IncompatibleInputError: no such item, or as `checkVolume`.
         """
         return volumeFromNode(self._item(index))
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Another one where the voxels of an item may be others; quick.
+
+        Raises:
+            IncompatibleInputError: no such item, or as `checkVolume`.
+        """
+        return index, self._item(index).GetImageData().GetMTime()
 
     def geometry(self, index: int) -> VolumeGeometry:
         """Of depth 1, in the volume's own coordinates.

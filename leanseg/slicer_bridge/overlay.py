@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slicer.i18n import tr as _
 
 from leanseg.pictures import uncertainty_colors
-from leanseg.slicer_bridge.nodes import scalarVolumeNode, setVolumeArray
+from leanseg.slicer_bridge.nodes import setVolumeArray
 from leanseg.volume import VolumeGeometry
 
 CERTAIN = 0.469  # the entropy of 10 % and 90 %, in bits: uncertainty below it is transparent
@@ -55,9 +55,8 @@ class UncertaintyOverlay:
         values = array.astype(np.float32, copy=False)
         with slicer.util.RenderBlocker():
             if self.node is None:
-                name = _("{volume} uncertainty").format(volume=self._volumeNode.GetName())
-                self._node = scalarVolumeNode(name, values, geometry)
-                self._node.SetSaveWithScene(False)
+                self._removeColors()  # somebody has removed the volume
+                self._node = self._newNode(values, geometry)
                 self._setColors()
             else:
                 setVolumeArray(self._node, values, geometry)
@@ -80,8 +79,9 @@ class UncertaintyOverlay:
                 composite.SetForegroundVolumeID(volumeId)
                 composite.SetForegroundOpacity(opacity)
         self._replaced = []
-        if self.node is not None:
-            self._legend().SetVisibility(False)
+        legend = None if self.node is None else slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self._node)
+        if legend is not None:
+            legend.SetVisibility(False)
 
     def remove(self) -> None:
         """Hide, and take the volume with its display and legend out of the scene."""
@@ -90,8 +90,23 @@ class UncertaintyOverlay:
             for display in [self._node.GetNthDisplayNode(n) for n in range(self._node.GetNumberOfDisplayNodes())]:
                 slicer.mrmlScene.RemoveNode(display)
             slicer.mrmlScene.RemoveNode(self._node)
+        self._removeColors()
+        self._node = None
+
+    def _newNode(self, values: NDArray[np.float32], geometry: VolumeGeometry) -> Any:
+        node = slicer.vtkMRMLScalarVolumeNode()
+        node.SetName(_("{volume} uncertainty").format(volume=self._volumeNode.GetName()))
+        node.SetHideFromEditors(True)  # nobody is to choose it as an image; no selector lists it
+        node.SetSaveWithScene(False)
+        setVolumeArray(node, values, geometry)
+        node = slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        return node
+
+    def _removeColors(self) -> None:
+        if self._colors is not None:
             slicer.mrmlScene.RemoveNode(self._colors)
-        self._node = self._colors = None
+        self._colors = None
 
     def _setColors(self) -> None:
         self._colors = _newColors()
@@ -104,7 +119,14 @@ class UncertaintyOverlay:
         display.SetApplyThreshold(True)
 
     def _setForeground(self) -> None:
-        """In the views that show the image."""
+        """In the views that show the image; one that has turned to another image gets its foreground back."""
+        for entry in self._replaced.copy():
+            composite, volume, opacity = entry
+            if composite.GetBackgroundVolumeID() != self._volumeNode.GetID():
+                if self._isForegroundOf(composite):
+                    composite.SetForegroundVolumeID(volume)
+                    composite.SetForegroundOpacity(opacity)
+                self._replaced.remove(entry)
         known = [composite for composite, _volume, _opacity in self._replaced]
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetBackgroundVolumeID() != self._volumeNode.GetID():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,25 +55,70 @@ def placeMasks(segmentationNode: Any, volumeNode: Any, masks: Mapping[int, Bools
 
 def readSegment(segment: Any, placed: PlacedMask) -> Bools:
     """(k, j, i) of one segment on the grid and extent of a placed mask."""
+    result = np.zeros(placed.mask.shape, bool)
+    iFirst, _, jFirst, _, kFirst, _ = placed.extent
+    for k, (rows, columns), mask in _planesOf(segment, _matrixOf(placed.grid), placed.extent):
+        j, i = rows.start - jFirst, columns.start - iFirst
+        result[k - kFirst][j : j + mask.shape[0], i : i + mask.shape[1]] = mask
+    return result
+
+
+def readFrames(segmentationNode: Any, segment: Any, volumeNode: Any, geometry: VolumeGeometry) -> dict[int, Bools]:
+    """Masks (j, i) by frame k of a volume's grid, through all transforms; frames without the segment are left out.
+
+    Only the part of the grid that the segment may reach is looked at. `geometry`: of the volume, or of an item of its
+    sequence.
+
+    Raises:
+        IncompatibleInputError: a non-linear transform.
+    """
+    volumeToSegmentation = np.linalg.inv(localToWorld(segmentationNode)) @ localToWorld(volumeNode)
+    depth, height, width = geometry.shape
+    extent = (0, width - 1, 0, height - 1, 0, depth - 1)
+    frames = {}
+    for k, box, mask in _planesOf(segment, volumeToSegmentation @ geometry.ijk_to_ras, extent):
+        if mask.any():
+            frames[k] = np.zeros((height, width), bool)
+            frames[k][box] = mask
+    return frames
+
+
+def _planesOf(segment: Any, gridMatrix: Matrix, extent: Extent) -> Iterator[tuple[int, tuple[slice, slice], Bools]]:
+    """k, box (j, i) and content of each plane of a grid that a segment may reach; nearest neighbors.
+
+    `gridMatrix`: ijk of the grid -> RAS of the segment's labelmap. Indices are those of the grid, within `extent`.
+    """
     labelmap = segment.GetRepresentation(LABELMAP)
     if labelmap is None or labelmap.IsEmpty():
-        return np.zeros(placed.mask.shape, bool)
-    if not slicer.vtkOrientedImageDataResample.DoGeometriesMatch(labelmap, placed.grid):
-        resampled = slicer.vtkOrientedImageData()
-        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-            labelmap, placed.grid, resampled, False
-        )
-        labelmap = resampled
-    result = np.zeros(placed.mask.shape, bool)
-    source, wanted = labelmap.GetExtent(), placed.extent
-    common = tuple((max(source[a], wanted[a]), min(source[a + 1], wanted[a + 1]) + 1) for a in (4, 2, 0))  # k, j, i
-    if all(first < last for first, last in common):
-        inSource, inWanted = (
-            tuple(slice(first - e[a], last - e[a]) for (first, last), a in zip(common, (4, 2, 0), strict=True))
-            for e in (source, wanted)
-        )
-        result[inWanted] = arrayOf(labelmap)[inSource] == segment.GetLabelValue()
-    return result
+        return
+    source = labelmap.GetExtent()
+    toSource = np.linalg.inv(_matrixOf(labelmap)) @ gridMatrix
+    sides = [(source[a] - 0.5, source[a + 1] + 0.5) for a in (0, 2, 4)]
+    corners = np.array([(x, y, z, 1) for x in sides[0] for y in sides[1] for z in sides[2]])
+    reached = (corners @ np.linalg.inv(toSource).T)[:, :3]
+    first = np.maximum(np.ceil(reached.min(axis=0) - _SAME_GRID).astype(int), extent[::2])
+    last = np.minimum(np.floor(reached.max(axis=0) + _SAME_GRID).astype(int), extent[1::2])
+    if (first > last).any():
+        return
+    values, label = arrayOf(labelmap), segment.GetLabelValue()
+    toVoxel = toSource.copy()
+    toVoxel[:3, 3] -= source[::2]  # of the array, which begins at 0
+    shift = np.rint(toVoxel[:3, 3]).astype(int)
+    isSameGrid = np.abs(corners[:, :3] - source[::2] - reached - shift).max() < _SAME_GRID
+    box = (slice(first[1], last[1] + 1), slice(first[0], last[0] + 1))
+    inSource = tuple(slice(part.start + n, part.stop + n) for part, n in zip(box, shift[1::-1], strict=True))
+    for k in range(first[2], last[2] + 1):
+        plane = values[k + shift[2]][inSource] if isSameGrid else _nearest(values, toVoxel, box, k)
+        yield k, box, np.asarray(plane == label)
+
+
+def _nearest(values: NDArray[np.generic], toVoxel: Matrix, box: tuple[slice, slice], k: int) -> NDArray[np.generic]:
+    """Values (k, j, i) at the positions of a box (j, i) of plane k of another grid; outside, 0: no segment's."""
+    j, i = np.ogrid[box]
+    index = [np.rint(row[0] * i + row[1] * j + row[2] * k + row[3]).astype(int) for row in toVoxel[:3]]
+    inside = np.all([(n >= 0) & (n < size) for n, size in zip(index, values.shape[::-1], strict=True)], axis=0)
+    x, y, z = (np.where(inside, n, 0) for n in index)
+    return np.where(inside, values[z, y, x], 0)
 
 
 def arrayOf(image: Any) -> NDArray[np.generic]:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from leanseg.slicer_bridge.frames import SequenceFrames, VolumeFrames
 from leanseg.slicer_bridge.placement import LABELMAP, orientedImage
+from leanseg.slicer_bridge.shown_in import viewsShowing
 
 _SEGMENT = "proposal"
 _LINE_WIDTH = 2  # pixels
@@ -39,7 +40,7 @@ class Proposal:
         frames: VolumeFrames | SequenceFrames,
         color: tuple[float, float, float],
     ) -> None:
-        """Outline the mask (j, i) in its frame.
+        """Outline the mask (j, i) in its frame, in the slice views that show the volume.
 
         Raises:
             IncompatibleInputError: the volume cannot be used, or has no such frame.
@@ -54,7 +55,7 @@ class Proposal:
         segment.SetColor(*color)
         segment.AddRepresentation(LABELMAP, image)
         self._node.EndModify(modified)
-        self._node.GetDisplayNode().SetVisibility(True)
+        self._showIn(viewsShowing(self._volumeNode))
 
     def hide(self) -> None:
         """Nothing is outlined any more; the next `show` is as fast as before."""
@@ -67,6 +68,16 @@ class Proposal:
             slicer.mrmlScene.RemoveNode(self._node.GetDisplayNode())
             slicer.mrmlScene.RemoveNode(self._node)
         self._node = None
+
+    def _showIn(self, views: list[str]) -> None:
+        display = self._node.GetDisplayNode()
+        modified = display.StartModify()
+        if list(display.GetViewNodeIDs()) != views:
+            display.RemoveAllViewNodeIDs()
+            for view in views:
+                display.AddViewNodeID(view)
+        display.SetVisibility(bool(views))  # without a view it would be shown in all
+        display.EndModify(modified)
 
     def _newNode(self) -> Any:
         node = slicer.vtkMRMLSegmentationNode()

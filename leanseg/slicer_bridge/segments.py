@@ -93,6 +93,21 @@ class SegmentWriter:
         """Write again what `undo` took back; nothing happens where there is nothing."""
         self._undoStack.redo()
 
+    def check(self, segmentationNode: Any, segmentId: str, frames: VolumeFrames | SequenceFrames, masks: Masks) -> None:
+        """Whether `write` can be tried; nothing is changed. An empty id stands for a segment that is yet to be made.
+
+        Raises:
+            IncompatibleInputError, UnknownNameError: as `write`.
+        """
+        if segmentId:
+            _checkTarget(segmentationNode, segmentId)
+        _checkMasks(frames, masks)
+        self._checkMasking(segmentationNode)
+        if isinstance(frames, SequenceFrames):
+            synchronizedSequence(segmentationNode, frames.browserNode)
+        elif masks:
+            placeMasks(segmentationNode, frames.volumeNode, masks)
+
     def write(
         self, segmentationNode: Any, segmentId: str, frames: VolumeFrames | SequenceFrames, masks: Masks
     ) -> list[str]:
@@ -183,30 +198,34 @@ class SegmentWriter:
         return losers
 
     def _editable(self, segmentationNode: Any, segmentId: str, placed: PlacedMask) -> NDArray[np.bool_]:
-        """(k, j, i): where mask mode and intensity range allow editing.
-
-        Raises:
-            IncompatibleInputError: they need a segment or volume that is not chosen; Slicer would do nothing.
-        """
+        """(k, j, i): where mask mode and intensity range allow editing. Raises as `_checkMasking`."""
         editor = self._editorNode
         mode, maskSegment = editor.GetMaskMode(), editor.GetMaskSegmentID() or ""
         hasRange = editor.GetSourceVolumeIntensityMask()
         if mode == slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere and not hasRange:
             return np.ones(placed.mask.shape, bool)
-        isInsideOne = mode == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
-        if isInsideOne and segmentationNode.GetSegmentation().GetSegment(maskSegment) is None:
-            raise IncompatibleInputError(
-                _("Editing is allowed inside one segment only, but none is chosen. Choose one under Masking.")
-            )
+        self._checkMasking(segmentationNode)
         if hasRange and not self._logic.UpdateAlignedSourceVolume():
-            raise IncompatibleInputError(
-                _("Editing is limited to a range of intensities, but no source volume is chosen. Choose one.")
-            )
+            raise OutputError(_("Slicer could not read the source volume; nothing was changed. Choose it again."))
         source = (self._logic.GetAlignedSourceVolume(), editor.GetSourceVolumeIntensityMaskRange()) if hasRange else ()
         forbidden = slicer.vtkOrientedImageData()
         if not segmentationNode.GenerateEditMask(forbidden, mode, placed.grid, segmentId, maskSegment, *source):
             raise OutputError(_("Slicer could not compute where editing is allowed; nothing was changed."))
         return np.asarray(arrayOf(forbidden) == 0)
+
+    def _checkMasking(self, segmentationNode: Any) -> None:
+        """Raises IncompatibleInputError: masking needs a segment or volume that is not chosen: Slicer does nothing."""
+        editor = self._editorNode
+        isInsideOne = editor.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
+        maskSegment = editor.GetMaskSegmentID() or ""
+        if isInsideOne and segmentationNode.GetSegmentation().GetSegment(maskSegment) is None:
+            raise IncompatibleInputError(
+                _("Editing is allowed inside one segment only, but none is chosen. Choose one under Masking.")
+            )
+        if editor.GetSourceVolumeIntensityMask() and editor.GetSourceVolumeNode() is None:
+            raise IncompatibleInputError(
+                _("Editing is limited to a range of intensities, but no source volume is chosen. Choose one.")
+            )
 
     def _modify(
         self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]

@@ -36,6 +36,7 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
         self._addSegmentList(layout)
         self._addEffects(layout)
         self._masking = segment_editor_masking.MaskingBox(self)
+        self._masking.hide()  # until an effect is active
         layout.addWidget(self._masking)
         self._undo = self._button("Undo", "UndoButton", self.undo)
         self._redo = self._button("Redo", "RedoButton", self.redo)
@@ -84,7 +85,7 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
         for name in ("", *self._effects):
             button = QtWidgets.QToolButton(self)
             button.setText(name or "None")
-            button.setObjectName(name or "NullEffectButton")
+            button.setObjectName(name or "NULL")
             button.setCheckable(True)
             button.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Preferred)
             button.clicked.connect(lambda _checked=False, name=name: self.setActiveEffectByName(name))
@@ -206,6 +207,7 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
             self._node.SetActiveEffectName(name)
         for each, button in self._effectButtons.items():
             button.setChecked(each == name)
+        self._masking.setVisible(self._active is not None)
 
     def setupViewObservations(self):
         """The effects observe the views while they are active; nothing else is to be set up."""
@@ -247,6 +249,7 @@ class qMRMLSegmentEditorWidget(SceneAware, QtWidgets.QWidget):
         lambda self: not self._volumeBox.isHidden(),
         lambda self, on: self._setSelectorVisible(self._volumeBox, on),
     )
+    autoShowSourceVolumeNode = storedProperty(bool, "autoShowSourceVolumeNode", True)
     switchToSegmentationsButtonVisible = storedProperty(bool, "switchToSegmentationsButtonVisible", True)
 
 

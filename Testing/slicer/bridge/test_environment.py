@@ -1,5 +1,6 @@
 """What is found of packages and models, and what the diagnostics say."""
 
+import json
 import os
 import shutil
 import sys
@@ -122,6 +123,14 @@ class Models(unittest.TestCase):
         return [one for one in requirements() if one.name.startswith("model")]
 
     def test_the_shipped_model_is_there_and_whole(self):
+        self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", ""), self.models())
+
+    def test_a_model_of_several_graphs_says_its_precisions(self):
+        shutil.copytree(SHIPPED_MODELS / MODEL, self.folder / MODEL)
+        path = self.folder / MODEL / "card.json"
+        card = json.loads(path.read_text(encoding="utf-8"))
+        card["graphs"] = {f"encoder_{precision}": graph for precision, graph in card["graphs"].items()}
+        path.write_text(json.dumps(card), encoding="utf-8")
         self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", ""), self.models())
 
     def test_a_damaged_model_is_broken_and_says_what_is_damaged(self):

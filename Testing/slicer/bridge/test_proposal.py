@@ -85,10 +85,25 @@ class TestProposal(unittest.TestCase):
 
     def testFramesOfAClip(self):
         volume, browser = clip(4)
+        showVolume(volume)
         proposal, frames = Proposal(volume), framesOf(volume)
         browser.SetSelectedItemNumber(3)
         proposal.show(box((32, 40), (2, 9), (2, 9)), 3, frames, GREEN)
         self.assertTrue(proposal.isVisible)
+
+    def testItIsDrawnOnlyWhereItsImageIs(self):
+        other = volumeNode(np.full((4, 40, 40), 20, np.uint8), np.diag([0.5, 0.5, 2, 1]), name="other")
+        slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(other.GetID())
+        self.proposal.show(self.mask, 2, self.frames, GREEN)
+        self.frames.select(2)
+        self.assertEqual(len(greenPixels("Red")), 0)
+        self.assertGreater(len(greenPixels("Green")), 10)
+        showVolume(other)
+        self.proposal.show(self.mask, 2, self.frames, GREEN)
+        self.assertFalse(self.proposal.isVisible)
+        slicer.util.setSliceViewerLayers(foreground=self.volume)
+        self.proposal.show(self.mask, 2, self.frames, GREEN)
+        self.assertTrue(self.proposal.isVisible, "also where it is the foreground")
 
     def testNoSelectorListsItAndNoSceneFileKeepsIt(self):
         self.proposal.show(self.mask, 2, self.frames, GREEN)

@@ -8,7 +8,8 @@ import slicer
 
 from leanseg.errors import IncompatibleInputError
 from leanseg.slicer_bridge.frames import framesOf
-from leanseg.slicer_bridge.nodes import volumeFromNode
+from leanseg.slicer_bridge.nodes import geometryFromNode, volumeFromNode
+from leanseg.slicer_bridge.placement import readFrames
 from leanseg.slicer_bridge.segments import SegmentWriter, addSegment, segmentationFor
 from Testing.slicer.bridge.segmentations import LESION, box, bytesOf, editorNode, fill, voxels, worldCentroid
 from Testing.slicer.bridge.volumes import CASES, volumeNode
@@ -50,6 +51,37 @@ class TestGeometry(unittest.TestCase):
         self.assertLess(np.abs(np.subtract(centroid, (13.75, 25.75, 31.75))).max(), 0.5)
         # 4 x 4 x 2 mm are 32 voxels of 1 mm
         self.assertEqual(int(voxels(segmentation, segmentId, other).sum()), 32)
+
+    def testFramesAreReadWhereTheyWereWritten(self):
+        for case in CASES:
+            with self.subTest(case.name):
+                volume = case.node()
+                segmentation = segmentationFor(volume, "result")
+                segmentId = addSegment(segmentation, LESION)
+                fill(segmentation, segmentId, case.blob, volume)
+                self.assertRead(segmentation, segmentId, volume, case.blob)
+
+    def testFramesAreReadThroughAnotherTransformAndGrid(self):
+        """Volume: 0.5 mm, moved. Segmentation: 0.25 mm, turned by 90 degrees: each voxel center meets one of it."""
+        volume = volumeNode(np.zeros((8, 24, 20), np.uint8), np.diag([0.5, 0.5, 0.5, 1]),
+                            [[1, 0, 0, 10], [0, 1, 0, 20], [0, 0, 1, 30], [0, 0, 0, 1]])  # fmt: skip
+        grid = np.diag([0.25, 0.25, 0.25, 1])
+        grid[:3, 3] = (10, 10, 25)
+        other = volumeNode(np.zeros((60, 120, 120), np.uint8), grid,
+                           [[0, -1, 0, 40], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # fmt: skip
+        segmentation = segmentationFor(other, "made for another image")
+        segmentId = addSegment(segmentation, LESION)
+        blob = box((8, 24, 20), (2, 6), (8, 16), (4, 12))
+        blob[3, 15, 4:8] = False
+        SegmentWriter(editorNode()).write(segmentation, segmentId, framesOf(volume), dict(enumerate(blob)))
+        self.assertRead(segmentation, segmentId, volume, blob)
+
+    def assertRead(self, segmentation, segmentId, volume, expected):
+        segment = segmentation.GetSegmentation().GetSegment(segmentId)
+        found = readFrames(segmentation, segment, volume, geometryFromNode(volume))
+        self.assertEqual(sorted(found), np.flatnonzero(expected.any(axis=(1, 2))).tolist())
+        for k, mask in found.items():
+            np.testing.assert_array_equal(mask, expected[k])
 
     def testOtherFramesOfAnotherGridStay(self):
         """Grid twice as fine along k: frame 3 (z 1.5) owns the grid's planes z 1.25 to 1.75 - not their neighbors."""

@@ -63,12 +63,14 @@ class TestBadImage(PanelTest):
         with self.assertLogs(level="INFO") as logged:
             node.SetAndObserveTransformNodeID(transform.GetID())
             nodes = self.nodes()
-            self.press(self.ui.applyButton)
             gestures.settle(200)
         self.assertEqual(len(logged.records), 1)
-        self.assertIn("Harden it first", self.message)
+        self.assertRefused("Harden it first")
         self.assertEqual(self.nodes(), nodes)
         self.assertFalse(self.ui.acceptButton.enabled)
+        node.SetAndObserveTransformNodeID(None)
+        self.assertTrue(self.ui.applyButton.enabled)
+        self.assertNotIn("Harden", self.message)
 
     def testAPanelThatHasNeverHadAnImage(self):
         self.widget.onReload()

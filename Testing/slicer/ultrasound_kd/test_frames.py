@@ -38,6 +38,15 @@ class TestClip(PanelTest):
         self.pressInEditor("UndoButton")
         self.assertEqual(segmentation.GetSegmentation().GetNumberOfSegments(), 0)
 
+    def testFramesWithoutAnyLesionCannotBeAccepted(self):
+        self.ui.scopeSelector.setCurrentIndex(1)
+        with mock.patch("UltrasoundKDLib.frame_results.FrameResult.probabilities", return_value=np.zeros((2, 2))):
+            self.apply()
+            self.assertFalse(self.ui.acceptButton.enabled)
+            self.assertFalse(self.ui.rejectButton.enabled)
+            threshold = self.ui.thresholdSlider.value
+            self.assertEqual(self.message, f"No lesion in any of 12 frames at a threshold of {threshold:.2f}.")
+
     def testTheNextFrameGoesIntoTheSameSegment(self):
         self.apply()
         first = self.accept()
@@ -176,6 +185,33 @@ class TestSequence(PanelTest):
         self.press(self.ui.redoAcceptButton)
         gestures.settle(20)
         self.assertGreater(dice(self.mask(segmentation, segmentId, self.volume)[0], self.truth[-1]), 0.9)
+
+    def testACorrectionAfterAStepIsMeasuredAndExported(self):
+        """The node holds another vtkSegmentation in each item. A square of 10 x 10 pixels of 0.15 mm: 2.25 mm2."""
+        self.apply()
+        node, segmentId = self.accept()
+        self.browser.SetSelectedItemNumber(2)
+        gestures.settle(400)
+        self.assertEqual(self.ui.measurementsTable.rowCount, 1)
+        self.fillSquare(node, segmentId)
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 2, 5))
+        self.assertEqual(self.ui.measurementsTable.item(1, 0).text(), "3")
+        self.assertEqual(self.ui.measurementsTable.item(1, 2).text(), "2.2")
+
+    def testTheFileHasWhatIsThereWhenItIsWritten(self):
+        self.apply()
+        node, segmentId = self.accept()
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 1, 5))
+        self.browser.SetSelectedItemNumber(2)
+        self.fillSquare(node, segmentId)
+        with mock.patch.object(self.widget.measurements, "askForFile", return_value=""):
+            self.press(self.ui.exportButton)
+        self.assertEqual(self.ui.measurementsTable.rowCount, 2)
+
+    def fillSquare(self, node, segmentId):
+        square = np.zeros((1, *self.truth.shape[1:]), np.uint8)
+        square[0, :10, :10] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(square, node, segmentId, self.volume)
 
     def testASegmentThatLosesPixelsInAnyItemIsNamed(self):
         """Drawn by hand in the third item, while the first is shown when all are accepted."""

@@ -2,8 +2,10 @@
 
 import csv
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import slicer
@@ -94,6 +96,13 @@ class TestMeasurements(PanelTest):
         self.assertEqual(self.row(0)[:3], ["2", "1", "200.0"])
         self.assertEqual(self.ui.measurementsTable.horizontalHeaderItem(2).text(), "Area\n(px²)")
 
+    def testTheStepBetweenFramesIsNoSpacing(self):
+        """A clip that states no spacing of its pixels, with a step of 0.04 (seconds)."""
+        self.addVolume(np.diag([1, 1, 0.04, 1]))
+        self.fill(rectangle())
+        self.assertEqual(self.row(0)[:3], ["2", "1", "200.0"])
+        self.assertEqual(self.ui.measurementsTable.horizontalHeaderItem(2).text(), "Area\n(px²)")
+
     def testAScalingTransformCounts(self):
         """Twice the size in the world: 4 times the area."""
         volume = self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
@@ -114,6 +123,37 @@ class TestMeasurements(PanelTest):
         slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, self.volume)
         self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 2, 5))
         self.assertEqual(self.row(1)[:3], ["2", "2", "0.2"])
+
+    def testALargeClipIsMeasuredQuickly(self):
+        """A brush stroke must not stop the panel for seconds; only the frames with the segment are looked at."""
+        self.volume = slicer.util.addVolumeFromArray(np.zeros((200, 768, 1024), np.uint8))
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
+        spot = slicer.util.addVolumeFromArray(
+            np.ones((2, 50, 60), np.uint8),
+            np.array([[1, 0, 0, 400], [0, 1, 0, 300], [0, 0, 1, 120], [0, 0, 0, 1]]),
+            nodeClassName="vtkMRMLLabelMapVolumeNode",
+        )
+        slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(spot, node)
+        segmentId = node.GetSegmentation().GetNthSegmentID(0)
+        self.choose(self.volume)
+        frames = self.widget.panel.session.frames
+        started = time.perf_counter()
+        rows, _origins = self.widget.logic.measure(frames, node, segmentId)
+        self.assertLess(time.perf_counter() - started, 0.5)
+        self.assertEqual([(row.slice, row.area) for row in rows], [(120, 3000), (121, 3000)])
+
+    def testNothingIsMeasuredInAnotherModuleButOnComingBack(self):
+        self.addVolume(np.diag([-SPACING_MM, -SPACING_MM, 1, 1]))
+        node, segmentId = self.fill(rectangle())
+        slicer.util.selectModule("Data")
+        array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, self.volume)
+        array[1, 50:52, 70:72] = 1
+        with mock.patch.object(self.widget.logic, "measure", side_effect=AssertionError("nobody looks")):
+            slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, self.volume)
+            gestures.settle(400)
+        slicer.util.selectModule("UltrasoundKD")
+        self.assertTrue(gestures.waitFor(lambda: self.ui.measurementsTable.rowCount == 2, 5))
 
     def testAFolderThatCannotBeWritten(self):
         self.addVolume(np.eye(4))

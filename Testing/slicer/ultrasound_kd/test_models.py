@@ -103,6 +103,23 @@ class TestModels(PanelTest):
             self.assertFalse(self.ui.largestComponentCheckBox.checked)
         self.enterAgain()
 
+    def testASceneOfAModelThatIsNotHereSaysWhichIsUsed(self):
+        """With its own threshold: that of the other one means nothing for it."""
+        self.loadSample(STILL_IMAGE)
+        for key, value in (("model", "gone"), ("threshold", 0.93), ("largestComponent", 1)):
+            self.widget.panel.parameters.set(key, value)
+        with self.assertLogs(level="ERROR") as logged:
+            self.widget.panel.message.say("another", True)
+            self.enterAgain()
+        self.assertEqual(len(logged.records), 2)
+        self.assertIn("The model gone of this scene is not here; t2kd_busi is used", self.message)
+        self.assertEqual(self.ui.thresholdSlider.value, shippedCard()["postprocessing"]["threshold"])
+        self.assertFalse(self.ui.largestComponentCheckBox.checked)
+        self.ui.thresholdSlider.value = 0.6
+        self.assertEqual(self.message, "")
+        self.enterAgain()
+        self.assertEqual((self.message, self.ui.thresholdSlider.value), ("", 0.6))
+
     def tearDown(self):
         self.enterAgain()
         super().tearDown()

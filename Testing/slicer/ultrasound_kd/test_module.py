@@ -34,6 +34,16 @@ class TestModule(unittest.TestCase):
         self.assertEqual(module.title, "Breast ultrasound segmentation")
         self.assertIn("research only", module.helpText)
 
+    def testItsSelfTestIsSkippedWithoutARuntime(self):
+        test = unittest.defaultTestLoader.loadTestsFromName("UltrasoundKDTest.runTest", sys.modules["UltrasoundKD"])
+        result = unittest.TestResult()
+        kind = "leanseg.slicer_bridge.environment_panel.EnvironmentPanel.isComplete"
+        with mock.patch(kind, new_callable=mock.PropertyMock, return_value=False):
+            test.run(result)
+        self.assertEqual([text for _test, text in result.failures + result.errors], [])
+        [(_test, reason)] = result.skipped
+        self.assertIn("OpenVINO is not installed", reason)
+
     def testItsSelfTestPasses(self):
         tests = unittest.defaultTestLoader.loadTestsFromName("UltrasoundKDTest.runTest", sys.modules["UltrasoundKD"])
         result = unittest.TestResult()

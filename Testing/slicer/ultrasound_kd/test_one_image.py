@@ -171,4 +171,4 @@ class TestOneImage(PanelTest):
         start = gestures.pointInView(self.red, (*at, 0))
         gestures.drag(self.red, [start, (start[0] + 15, start[1]), (start[0] + 30, start[1])])
         gestures.settle(50)
-        self.pressInEditor("NullEffectButton")
+        self.pressInEditor("NULL")

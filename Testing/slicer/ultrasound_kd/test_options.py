@@ -88,6 +88,17 @@ class TestOptions(PanelTest):
         self.assertEqual(self.message, "")
         self.assertTrue(self.ui.acceptButton.enabled)
 
+    def testAnOptionLeavesTheSelectionOfTheSegmentEditorAlone(self):
+        """Somebody corrects another segment there."""
+        node, lesion = self.accept()
+        other = node.GetSegmentation().AddEmptySegment("other", "other")
+        self.editor.setCurrentSegmentID(other)
+        self.setThreshold(0.8)
+        self.assertEqual(self.editor.currentSegmentID(), other)
+        self.pick(self.ui.targetSegmentSelector, "Replace other")
+        self.pick(self.ui.targetSegmentSelector, "Replace Breast lesion")
+        self.assertEqual(self.editor.currentSegmentID(), lesion, "choosing the target selects it")
+
     def setThreshold(self, value):
         self.ui.thresholdSlider.value = value
         gestures.settle(50)
@@ -95,7 +106,7 @@ class TestOptions(PanelTest):
     def shares(self):
         """Of the image: the proposal's part in the left half, and in the right half. Read from the outlined node."""
         labelmap = slicer.vtkOrientedImageData()
-        self.widget.panel.session._proposal.node.GetBinaryLabelmapRepresentation("proposal", labelmap)
+        self.widget.panel.session.shown.outline.node.GetBinaryLabelmapRepresentation("proposal", labelmap)
         mask = np.asarray(arrayOf(labelmap)[0] > 0)
         half = mask.shape[1] // 2
         return mask[:, :half].mean() / 2, mask[:, half:].mean() / 2

@@ -14,6 +14,7 @@ class TestSecondImage(PanelTest):
     def setUp(self):
         super().setUp()
         self.first = self.load(STILL_IMAGE)
+        self.assertTrue(gestures.waitFor(lambda: self.ui.inputSelector.currentNode() is self.first, 5))
 
     def testALoadedImageIsTheInput(self):
         self.assertIs(self.ui.inputSelector.currentNode(), self.first)
@@ -28,6 +29,58 @@ class TestSecondImage(PanelTest):
         slicer.util.selectModule("UltrasoundKD")
         gestures.settle(150)
         self.assertIs(self.ui.inputSelector.currentNode(), second)
+
+    def testAProposalIsNotDrawnOverAnotherImage(self):
+        """Neither its outline nor its uncertainty; both are back with their image, in each view that shows it."""
+        self.press(self.ui.uncertaintyCheckBox)
+        self.apply()
+        self.assertGreater(self.outlined(), 50)
+        self.load(CLIP)
+        self.assertEqual(self.foregrounds(), {None})
+        self.assertEqual(self.outlined(), 0)
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        red.SetBackgroundVolumeID(self.first.GetID())
+        outline = self.widget.panel.session.shown.outline.node.GetDisplayNode()
+        self.assertEqual(list(outline.GetViewNodeIDs()), ["vtkMRMLSliceNodeRed"])
+        self.show(self.first)
+        self.widget.panel.session.frames.select(0)  # the other one lay around another slice
+        self.assertGreater(self.outlined(), 50)
+        self.assertNotIn(None, self.foregrounds())
+
+    def testNorInAnotherModule(self):
+        self.apply()
+        slicer.util.selectModule("Data")
+        self.load(CLIP)
+        self.assertFalse(self.widget.panel.session.shown.outline.isVisible)
+        self.show(self.first)
+        self.assertTrue(self.widget.panel.session.shown.outline.isVisible)
+
+    def testTheUncertaintyCannotBeChosenAsImage(self):
+        self.press(self.ui.uncertaintyCheckBox)
+        self.apply()
+        uncertainty = slicer.util.getNode(f"{STILL_IMAGE} uncertainty")
+        self.assertTrue(uncertainty.GetHideFromEditors())
+        self.ui.inputSelector.setCurrentNode(uncertainty)
+        self.assertIsNot(self.ui.inputSelector.currentNode(), uncertainty)
+
+    def testTheUncertaintyMayBeRemovedByHand(self):
+        self.press(self.ui.uncertaintyCheckBox)
+        self.apply()
+        slicer.mrmlScene.RemoveNode(slicer.util.getNode(f"{STILL_IMAGE} uncertainty"))
+        self.press(self.ui.rejectButton)
+        self.assertEqual(slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"), [])
+        self.apply()
+        self.assertEqual(len(self.foregrounds()), 1)
+        self.assertNotIn(None, self.foregrounds())
+
+    def outlined(self):
+        """Pixels of the red view that are cyan."""
+        red, green, blue = np.moveaxis(self.pixels(), 2, 0)
+        return np.count_nonzero((red < 80) & (green > 180) & (blue > 200))
+
+    def foregrounds(self):
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        return {composite.GetForegroundVolumeID() for composite in composites}
 
     def testAnUnansweredProposalHoldsTheImageAndSaysSo(self):
         self.apply()
@@ -81,6 +134,59 @@ class TestSecondImage(PanelTest):
         self.assertEqual(self.ui.inputSelector.currentNode().GetName(), STILL_IMAGE)
         self.assertEqual(self.background().GetName(), CLIP)
         self.assertIn(f"The views show {CLIP}", self.message)
+
+    def testAResultNeverLandsInTheSegmentationOfARemovedImage(self):
+        """Neither when the next image is loaded, nor when it is found in the module that is entered."""
+        self.apply()
+        segmentation, lesion = self.accept()
+        labelmap = segmentation.GetSegmentation().GetSegment(lesion).GetRepresentation("Binary labelmap")
+        before = labelmap.GetMTime()
+        slicer.mrmlScene.RemoveNode(self.first)
+        gestures.settle(50)
+        self.assertIsNone(self.ui.targetSegmentationSelector.currentNode())
+        self.load(CLIP)
+        self.assertIsNone(self.ui.targetSegmentationSelector.currentNode())
+        self.apply()
+        self.assertIsNot(self.accept()[0], segmentation)
+        self.assertEqual(labelmap.GetMTime(), before)
+
+    def testNorWhenItsImageWasRemovedInAnotherModule(self):
+        self.apply()
+        self.accept()
+        slicer.util.selectModule("Data")
+        slicer.mrmlScene.RemoveNode(self.first)
+        self.load(CLIP)
+        slicer.util.selectModule("UltrasoundKD")
+        gestures.settle(150)
+        self.assertEqual(self.ui.inputSelector.currentNode().GetName(), CLIP)
+        self.assertIsNone(self.ui.targetSegmentationSelector.currentNode())
+
+    def testWhoeverChoosesTheImageAfterItsSegmentationWasLeftIsSafe(self):
+        """The segmentation says of no image that it belongs to it."""
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of nobody")
+        self.ui.targetSegmentationSelector.setCurrentNode(node)
+        self.load(CLIP)
+        self.assertIsNone(self.ui.targetSegmentationSelector.currentNode())
+
+    def testOfSeveralImagesThatNobodyShowsNoneIsChosen(self):
+        self.load(CLIP)
+        slicer.util.selectModule("Data")
+        self.widget.panel.parameters.setNode("inputVolume", None)
+        slicer.util.setSliceViewerLayers(background=None)
+        gestures.settle(100)
+        slicer.util.selectModule("UltrasoundKD")
+        gestures.settle(150)
+        self.assertIsNone(self.ui.inputSelector.currentNode())
+
+    def testTheShownImageIsChosenOnEntering(self):
+        """Not the first of the scene; and entering changes no view."""
+        second = self.load(CLIP)
+        slicer.util.selectModule("Data")
+        self.widget.panel.parameters.setNode("inputVolume", None)
+        slicer.util.selectModule("UltrasoundKD")
+        self.assertIs(self.ui.inputSelector.currentNode(), second)
+        self.assertIs(self.background(), second)
+        self.assertFalse(self.editor.autoShowSourceVolumeNode, "the Segment Editor would show its source volume")
 
     def load(self, name):
         """As the button of Sample Data does, and nothing else."""

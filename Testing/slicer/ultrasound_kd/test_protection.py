@@ -140,6 +140,7 @@ class TestProtection(PanelTest):
         self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 1)
         np.testing.assert_array_equal(self.mask(node, other, self.volume), self.band)
         self.assertTrue(self.ui.acceptButton.enabled, "the proposal is still there")
+        self.assertFalse(slicer.util.findChild(self.editor, "UndoButton").enabled, "there is nothing to undo")
 
     @property
     def editorNode(self):

@@ -67,6 +67,24 @@ class TestTarget(PanelTest):
         np.testing.assert_array_equal(self.mask(self.node, self.lesion, self.volume), self.accepted)
         self.assertEqual(self.message, "Accepted into Breast lesion 2. Ctrl+Z takes it back.")
 
+    def testTheChooserBesideTheSegmentSaysWhetherOthersAreOverwritten(self):
+        """With no tool active, when the Segment Editor shows no Masking section. The node follows, and is followed."""
+        editorNode = self.editor.mrmlSegmentEditorNode()
+        self.assertEqual(self.ui.overwriteSelector.currentText, "Overwrite all")
+        self.pick(self.ui.overwriteSelector, "Allow overlap")
+        self.assertEqual(editorNode.GetOverwriteMode(), editorNode.OverwriteNone)
+        self.pick(self.ui.targetSegmentSelector, "New lesion segment")
+        self.apply()
+        self.accept()
+        np.testing.assert_array_equal(self.mask(self.node, self.lesion, self.volume), self.accepted)
+        editorNode.SetOverwriteMode(editorNode.OverwriteVisibleSegments)
+        self.assertEqual(self.ui.overwriteSelector.currentText, "Overwrite visible")
+        slicer.mrmlScene.Clear(0)
+        self.loadSample(STILL_IMAGE)
+        self.assertEqual(self.ui.overwriteSelector.currentText, "Overwrite all", "of the new scene's node")
+        self.pick(self.ui.overwriteSelector, "Allow overlap")
+        self.assertEqual(self.editor.mrmlSegmentEditorNode().GetOverwriteMode(), editorNode.OverwriteNone)
+
     def testACorrectedSegmentIsNotReplacedUnseen(self):
         self.paint()
         corrected = self.mask(self.node, self.lesion, self.volume)
@@ -114,7 +132,7 @@ class TestTarget(PanelTest):
         x, y = gestures.pointInView(self.red, (-36, -30, 0))
         gestures.drag(self.red, [(x, y), (x + 15, y), (x + 30, y)])
         gestures.settle(50)
-        self.pressInEditor("NullEffectButton")
+        self.pressInEditor("NULL")
 
 
 class TestClip(PanelTest):
@@ -173,7 +191,7 @@ class TestMessage(PanelTest):
         self.assertEqual(self.message, ACCEPTED, "nothing has changed yet")
         gestures.click(self.red, gestures.pointInView(self.red, (-36, -30, 0)))
         self.assertEqual(self.message, "")
-        self.pressInEditor("NullEffectButton")
+        self.pressInEditor("NULL")
 
     def testScrolling(self):
         gestures.wheel(self.red, 1)
