@@ -242,7 +242,7 @@ def test_a_graph_of_another_size_than_the_card_says_is_told_when_it_runs(
 
 def test_a_graph_with_more_labels_than_the_card_is_told_when_it_runs(models_folder: Path) -> None:
     write_tiny_bundle(models_folder / "two", {"fp32": dark_is_lesion(channels=2)}, id="two")
-    with pytest.raises(BundleError, match=r"gives \(1, 2, 64, 64\) for 1 label"):
+    with pytest.raises(BundleError, match=r"gives probabilities of \(1, 2, 64, 64\); \(1, 1, 64, 64\) is needed"):
         segment(dark_on_bright(ellipse((64, 64))[np.newaxis]), "two")
 
 

@@ -25,7 +25,7 @@ from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
 from leanseg.request import Progress, UncertaintyKind, no_progress, step
-from leanseg.runtime.graph import Graph
+from leanseg.runtime.graph import Graph, checked
 
 DECIDING_BATCH = 16
 SEGMENTING_BATCH = 4
@@ -144,7 +144,7 @@ class _Run:
         logits[:, -1] = 1.0  # without a decision network
         if config.decision_macs:
             for batch, outputs in self._batches(DECISION, np.arange(self.slices), None, "decide"):
-                logits[batch] = _checked(outputs, "decision_logits", (len(batch), choices))
+                logits[batch] = checked(outputs, "decision_logits", (len(batch), choices))
         return choose(logits, config, self.size_ji, cost_bias if config.decision_macs else 0.0, overrides)
 
     def corners(self, decisions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -155,7 +155,7 @@ class _Run:
         cropped = np.flatnonzero(is_crop[decisions])
         crops = np.flatnonzero(is_crop)  # the decisions that crop, in the order of the network's positions
         for batch, outputs in self._batches(POSITION, cropped, None, "position"):
-            a = _checked(outputs, "position", (len(batch), len(crops), 2))
+            a = checked(outputs, "position", (len(batch), len(crops), 2))
             for k, positions in zip(batch, a, strict=True):
                 of_size = int(np.searchsorted(crops, decisions[k]))
                 branch = config.branches[decisions[k] - 1]
@@ -174,11 +174,11 @@ class _Run:
             windows = {int(k): self._window(corners[k], branch.size_ji) for k in chosen}
             for batch, outputs in self._batches(branch.name, chosen, windows, "segment"):
                 shape = (len(batch), len(config.regions), *branch.size_ji)
-                p = _checked(outputs, "probabilities", shape)
-                mirrored = _checked(outputs, "mirrored", shape) if self.mirror else None
+                p = checked(outputs, "probabilities", shape)
+                mirrored = checked(outputs, "mirrored", shape) if self.mirror else None
                 self._paste(batch, p, mirrored, windows)
                 if branch.stage_macs:
-                    bits = _checked(outputs, "bits", (len(batch), len(branch.stage_macs)))
+                    bits = checked(outputs, "bits", (len(batch), len(branch.stage_macs)))
                     self.bits |= {int(k): tuple(int(b) for b in row) for k, row in zip(batch, bits, strict=True)}
                 self._done += len(batch)
         step(self.progress, self.slices, self.slices, "done")
@@ -240,19 +240,3 @@ class _Run:
         for n, cut in enumerate(cuts):
             inputs[n] = cut
         return inputs
-
-
-def _checked(outputs: Mapping[str, NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> Float32:
-    """An output of a graph.
-
-    Raises:
-        BundleError: it is missing, of another shape, or not finite.
-    """
-    if name not in outputs:
-        raise BundleError(f"The graph gives {', '.join(outputs)}; `{name}` is needed. Restore the bundle.")
-    array = np.asarray(outputs[name], dtype=np.float32)
-    if array.shape != shape:
-        raise BundleError(f"The graph gives {name} of {array.shape}; {shape} is needed. Restore the bundle.")
-    if not np.isfinite(array).all():
-        raise BundleError("The graph gives NaN or infinite values. Choose precision fp32, or restore the bundle.")
-    return array

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.errors import BundleError
 from leanseg.inference.uncertainty import flip_variance, predictive_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
 from leanseg.request import Progress, UncertaintyKind, no_progress, step
-from leanseg.runtime.graph import Graph
+from leanseg.runtime.graph import Graph, checked
 
 
 class SlicewiseEngine:
@@ -61,13 +60,5 @@ class SlicewiseEngine:
     def _probabilities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, channel, j, i) -> (label, j, i)."""
         results = self.graph({"image": image})
-        if "probabilities" not in results:
-            raise BundleError(f"The graph gives {', '.join(results)}; `probabilities` is needed. Restore the bundle.")
-        p = np.asarray(results["probabilities"], dtype=np.float32)
-        if p.shape != (1, self._labels, *image.shape[2:]):
-            raise BundleError(
-                f"The graph gives {p.shape} for {self._labels} label(s) on {image.shape[2:]}. Restore the bundle."
-            )
-        if not np.isfinite(p).all():
-            raise BundleError("The graph gives NaN or infinite values. Choose precision fp32, or restore the bundle.")
+        p = checked(results, "probabilities", (1, self._labels, *image.shape[2:]))
         return np.asarray(p[0])

@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.errors import BundleError, UnknownNameError
+from leanseg.errors import UnknownNameError
 from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
 from leanseg.request import Progress, UncertaintyKind, no_progress, step
-from leanseg.runtime.graph import Graph
+from leanseg.runtime.graph import Graph, checked
 
 Blending = Literal["gaussian", "constant"]
 BLENDINGS: tuple[Blending, ...] = ("gaussian", "constant")
@@ -94,15 +94,7 @@ class SlidingWindowEngine:
     def _probabilities(self, window: Float32, mirrored: bool) -> Float32:
         """(1, channel, *window_kji) -> (label, *window_kji); `mirrored` turns the window, and the result back."""
         results = self.graph({"image": np.ascontiguousarray(window[..., ::-1]) if mirrored else window})
-        if "probabilities" not in results:
-            raise BundleError(f"The graph gives {', '.join(results)}; `probabilities` is needed. Restore the bundle.")
-        p = np.asarray(results["probabilities"], dtype=np.float32)
-        if p.shape != (1, self._labels, *window.shape[2:]):
-            raise BundleError(
-                f"The graph gives {p.shape} for {self._labels} label(s) on {window.shape[2:]}. Restore the bundle."
-            )
-        if not np.isfinite(p).all():
-            raise BundleError("The graph gives NaN or infinite values. Choose precision fp32, or restore the bundle.")
+        p = checked(results, "probabilities", (1, self._labels, *window.shape[2:]))
         return np.asarray(p[0, ..., ::-1] if mirrored else p[0])
 
 

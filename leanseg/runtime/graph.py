@@ -28,6 +28,22 @@ class Graph(Protocol):
         """
 
 
+def checked(outputs: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An output of a graph.
+
+    Raises:
+        BundleError: it is missing, of another shape, or not finite.
+    """
+    if name not in outputs:
+        raise BundleError(f"The graph gives {', '.join(outputs)}; `{name}` is needed. Restore the bundle.")
+    array = np.asarray(outputs[name], dtype=np.float32)
+    if array.shape != shape:
+        raise BundleError(f"The graph gives {name} of {array.shape}; {shape} is needed. Restore the bundle.")
+    if not np.isfinite(array).all():
+        raise BundleError("The graph gives NaN or infinite values. Choose precision fp32, or restore the bundle.")
+    return array
+
+
 def unreadable(runtime: str, error: Exception) -> BundleError:
     """The graph cannot be loaded."""
     return BundleError(f"{runtime} cannot read the graph ({_last_line(error)}). Restore the bundle.")

@@ -107,8 +107,8 @@ def test_several_labels_keep_their_order() -> None:
     ("graph", "message"),
     [
         (FakeGraph(lambda image: image, output="logits"), "gives logits; `probabilities` is needed"),
-        (FakeGraph(lambda image: image[..., :3]), r"gives \(1, 1, 4, 3\) for 1 label\(s\) on \(4, 6\)"),
-        (FakeGraph(lambda image: np.repeat(image, 2, axis=1)), r"gives \(1, 2, 4, 6\) for 1 label"),
+        (FakeGraph(lambda image: image[..., :3]), r"gives probabilities of \(1, 1, 4, 3\); \(1, 1, 4, 6\) is needed"),
+        (FakeGraph(lambda image: np.repeat(image, 2, axis=1)), r"of \(1, 2, 4, 6\); \(1, 1, 4, 6\) is needed"),
         (FakeGraph(lambda image: image * np.nan), "gives NaN or infinite values"),
     ],
 )
