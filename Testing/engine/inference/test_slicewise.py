@@ -108,7 +108,7 @@ def test_several_labels_keep_their_order() -> None:
     [
         (FakeGraph(lambda image: image, output="logits"), "gives logits; `probabilities` is needed"),
         (FakeGraph(lambda image: image[..., :3]), r"gives probabilities of \(1, 1, 4, 3\); \(1, 1, 4, 6\) is needed"),
-        (FakeGraph(lambda image: np.repeat(image, 2, axis=1)), r"of \(1, 2, 4, 6\); \(1, 1, 4, 6\) is needed"),
+        (FakeGraph(lambda image: np.repeat(image, 2, axis=1)), r"gives .* of \(1, 2, 4, 6\); \(1, 1, 4, 6\) is needed"),
         (FakeGraph(lambda image: image * np.nan), "gives NaN or infinite values"),
     ],
 )

@@ -242,7 +242,7 @@ def test_memory_does_not_grow_with_the_number_of_windows() -> None:
     [
         (FakeGraph(identity, output="logits"), "gives logits; `probabilities` is needed"),
         (FakeGraph(lambda x: x[..., :3]), r"gives probabilities of \(1, 2, 8, 8, 3\); \(1, 2, 8, 8, 8\) is needed"),
-        (FakeGraph(lambda x: np.repeat(x, 2, axis=1)), r"\(1, 4, 8, 8, 8\); \(1, 2, 8, 8, 8\) is needed"),
+        (FakeGraph(lambda x: np.repeat(x, 2, axis=1)), r"gives .* of \(1, 4, 8, 8, 8\); \(1, 2, 8, 8, 8\) is needed"),
         (FakeGraph(lambda x: x * np.nan), "gives NaN or infinite values"),
     ],
 )
