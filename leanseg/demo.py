@@ -33,7 +33,7 @@ _SCREENSHOTS = Path(__file__).parents[1] / "Resources" / "Screenshots"
 _SCREENS = {
     "ultrasound_kd_proposal.png": "Proposal: the outline that the model offers, and where it is unsure",
     "ultrasound_kd_corrected.png": "Accepted and corrected with the Segment Editor; measurements below",
-    "ultrasound_kd_environment.png": "The environment panel of a Slicer that lacks the runtime",
+    "ultrasound_kd_environment.png": "The environment panel where the runtime is missing",
 }
 
 
@@ -114,7 +114,10 @@ def _screens(folder: Path) -> str:
             figures.append(f'<img src="pictures/{name}" alt="{caption}"><p>{caption}.</p>')
     if not figures:
         return ""
-    about = "The same models in 3D Slicer, module <i>Breast ultrasound segmentation</i>, on a simulated clip."
+    about = (
+        "The module <i>Breast ultrasound segmentation</i> on a simulated image. Model, scene and drawing are real; the "
+        "window is that of the test host, plainer than Slicer's."
+    )
     return f'<h2>In 3D Slicer</h2>\n<p>{about}</p>\n<div class="screens">{"".join(figures)}</div>'
 
 

@@ -9,7 +9,7 @@ Branches of any size share a graph: `crop` and `whole` of Med-DANet V2, `width_<
 
 The weights of a branch are those of the network, not rounded to the bits of its stages, and the bits are what the
 selectors say about its features (docs/adr/0005-bits-are-accounting.md). For the decision and position networks there is
-no INT8 graph: measured on two cores it saves 0.1 ms a slice, and takes three times as long to compile.
+no INT8 graph: they are small, and it takes longer to compile than it saves on a case.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.training.augment import AugmentConfig
-from leanseg.training.data.arrays import TrainingArrays
+from leanseg.training.data.arrays import BRATS_FOLDER, TrainingArrays
 from leanseg.training.data.case import LESION_CLASSES
 from leanseg.training.recipe import OptimizerConfig, Recipe
+from Testing.engine.training.test_brats import write_case
 
 SIDE = 32
 
@@ -78,3 +80,12 @@ def small_recipe() -> Recipe:
         preprocessing=PreprocessingConfig(size_ji=(SIDE, SIDE)),
         optimizer=OptimizerConfig(learning_rate=1e-2, epochs=4, batch_size=4, bf16=False),
     )
+
+
+@pytest.fixture(scope="module")
+def brains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of data sets with two small cases of brats, `a` and `b`."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("a", "b"):
+        write_case(folder / BRATS_FOLDER / name)
+    return folder

@@ -24,30 +24,21 @@ from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, read_bundle
 from Testing.engine.dynamic_networks import SIZE, V2, region_probabilities
 from Testing.engine.training.brain_slices import brain_slices
-from Testing.engine.training.test_brats import write_case
 from Testing.engine.training.test_run_dynamic import THIRDS, TINY, silent
 from Testing.engine.training.test_run_dynamic import V2 as TINY_V2
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("a", "b"):
-        write_case(folder / BRATS_FOLDER / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
+def run(brains: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     recipe = load_recipe("med_danet_v2", (*TINY_V2, *THIRDS))
-    train(recipe, data, folder, resume=False, report=silent)
+    train(recipe, brains, folder, resume=False, report=silent)
     return recipe, folder
 
 
 @pytest.fixture(scope="module")
-def bundle(run: tuple[Recipe, Path], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export(run[1], tmp_path_factory.mktemp("models") / "tiny", data)
+def bundle(run: tuple[Recipe, Path], brains: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return export(run[1], tmp_path_factory.mktemp("models") / "tiny", brains)
 
 
 def test_crop_sizes_share_a_graph_and_the_small_networks_have_no_int8(bundle: Bundle) -> None:
@@ -77,9 +68,9 @@ def test_the_macs_of_the_card_are_those_of_the_network(bundle: Bundle, run: tupl
     assert bundle.card.gmacs == round(most / 1e9, 3)
 
 
-def test_the_bundle_says_what_the_trained_network_says(bundle: Bundle, run: tuple[Recipe, Path], data: Path) -> None:
+def test_the_bundle_says_what_the_trained_network_says(bundle: Bundle, run: tuple[Recipe, Path], brains: Path) -> None:
     """To within the rounding of the weights to 16 bits."""
-    sequences = read_sequences(read_cases(data / BRATS_FOLDER)[0])
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     recipe, network = run[0], load_run(run[1])[1]
     assert recipe.brain is not None and isinstance(network, MedDANetV2)
     images = torch.from_numpy(preprocess_brain(sequences, recipe.brain).volume.array).transpose(0, 1)
@@ -95,8 +86,8 @@ def test_the_bundle_says_what_the_trained_network_says(bundle: Bundle, run: tupl
     assert p.std() > 0.01
 
 
-def test_both_precisions_load_and_int8_is_the_default(bundle: Bundle, data: Path) -> None:
-    sequences = read_sequences(read_cases(data / BRATS_FOLDER)[0])
+def test_both_precisions_load_and_int8_is_the_default(bundle: Bundle, brains: Path) -> None:
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     everything = dict.fromkeys(range(4), 3)
     auto = load_engine(str(bundle.folder))
     assert auto.precision == "int8" and auto.checksum == bundle.card.checksum("int8")
@@ -107,8 +98,8 @@ def test_both_precisions_load_and_int8_is_the_default(bundle: Bundle, data: Path
     assert np.abs(fp32 - int8).max() > 0 and np.abs(fp32 - int8).mean() < 0.05
 
 
-def test_labels_are_nested_regions_without_the_next_smaller_one(bundle: Bundle, data: Path) -> None:
-    sequences = read_sequences(read_cases(data / BRATS_FOLDER)[0])
+def test_labels_are_nested_regions_without_the_next_smaller_one(bundle: Bundle, brains: Path) -> None:
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     result = segment(sequences, load_engine(str(bundle.folder)), overrides=dict.fromkeys(range(4), 3))
     whole, core, enhancing = (channel >= 0.5 for channel in result.probabilities.array)
     np.testing.assert_array_equal(result.mask("ED"), whole & ~core)
@@ -117,15 +108,15 @@ def test_labels_are_nested_regions_without_the_next_smaller_one(bundle: Bundle, 
         np.testing.assert_array_equal(mask, region | enhancing)
 
 
-def test_any_sequence_alone_is_enough(bundle: Bundle, data: Path) -> None:
-    sequences = read_sequences(read_cases(data / BRATS_FOLDER)[0])
+def test_any_sequence_alone_is_enough(bundle: Bundle, brains: Path) -> None:
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     model = load_engine(str(bundle.folder))
     for name, volume in sequences.items():
         assert segment({name: volume}, model).geometry.is_close_to(volume.geometry)
 
 
-def test_evaluation_counts_regions_and_decisions(bundle: Bundle, data: Path) -> None:
-    cases = read_cases(data / BRATS_FOLDER)
+def test_evaluation_counts_regions_and_decisions(bundle: Bundle, brains: Path) -> None:
+    cases = read_cases(brains / BRATS_FOLDER)
     rows, mean, gmacs = evaluate_brains(load_engine(str(bundle.folder)), cases)
     assert [row["id"] for row in rows] == ["a", "b"] and mean["dice_WT"]["n"] == 2
     assert all(sum(row["decisions"].values()) == 4 for row in rows) and gmacs == mean["gmacs"]["mean"] > 0
@@ -133,15 +124,15 @@ def test_evaluation_counts_regions_and_decisions(bundle: Bundle, data: Path) -> 
         evaluate_brains(load_engine(str(bundle.folder)), cases, sequences=())
 
 
-def test_med_danet_becomes_a_bundle_with_a_graph_for_each_member(data: Path, tmp_path: Path) -> None:
+def test_med_danet_becomes_a_bundle_with_a_graph_for_each_member(brains: Path, tmp_path: Path) -> None:
     member = load_recipe("med_danet_bank", (*TINY, "config.width=2", "optimizer.epochs=1"))
-    train(member, data, tmp_path / "member", resume=False, report=silent)
+    train(member, brains, tmp_path / "member", resume=False, report=silent)
     bank = ("config.bank_widths=[2]", f"decisions.bank={[str(tmp_path / 'member')]}", "optimizer.epochs=1")
-    train(load_recipe("med_danet", (*TINY, *bank)), data, tmp_path / "run", resume=False, report=silent)
-    card = export(tmp_path / "run", tmp_path / "v1", data).card
+    train(load_recipe("med_danet", (*TINY, *bank)), brains, tmp_path / "run", resume=False, report=silent)
+    card = export(tmp_path / "run", tmp_path / "v1", brains).card
     assert sorted(card.graphs) == ["decision_fp32", "width_2_fp32", "width_2_int8"]
     assert [stage["recipe"]["id"] for stage in card.training["stages"]] == ["med_danet_bank", "med_danet"]
-    sequences = read_sequences(read_cases(data / BRATS_FOLDER)[0])
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     notes = segment(sequences, load_engine(str(tmp_path / "v1")), overrides={0: 1, 1: 0, 2: 1, 3: 0}).notes
     assert notes["decisions"] == {"skip": 2, "width_2": 2}
 

@@ -11,11 +11,9 @@ from safetensors.torch import load_file
 from leanseg.errors import LeanSegError
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import MedDANetV2
-from leanseg.training.data.arrays import BRATS_FOLDER
 from leanseg.training.recipe import Recipe, load_recipe
 from leanseg.training.run import train
 from leanseg.training.trainer import load_run
-from Testing.engine.training.test_brats import write_case
 
 TINY = (
     "brain.size_ji=[32,32]",
@@ -33,21 +31,13 @@ def silent(done: int, total: int, what: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("a", "b"):
-        write_case(folder / BRATS_FOLDER / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bank(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def bank(brains: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two members, of widths 2 and 4."""
     folders = []
     for width in (2, 4):
         recipe = load_recipe("med_danet_bank", (*TINY, f"config.width={width}", "optimizer.epochs=1"))
         folders.append(str(tmp_path_factory.mktemp("bank") / f"member_{width}"))
-        train(recipe, data, Path(folders[-1]), resume=False, report=silent)
+        train(recipe, brains, Path(folders[-1]), resume=False, report=silent)
     return folders
 
 
@@ -71,9 +61,9 @@ def stopping_after(epochs: int) -> Any:
 # ── Med-DANet V2 ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_recipe_trains_med_danet_v2_in_three_phases(data: Path, tmp_path: Path) -> None:
+def test_a_recipe_trains_med_danet_v2_in_three_phases(brains: Path, tmp_path: Path) -> None:
     recipe = load_recipe("med_danet_v2", (*V2, *THIRDS))
-    train(recipe, data, tmp_path / "run", resume=False, report=silent)
+    train(recipe, brains, tmp_path / "run", resume=False, report=silent)
     read_back, network = load_run(tmp_path / "run")
     assert read_back == recipe and isinstance(network, MedDANetV2)
     assert {"crop_16", "crop_24", "whole", "gmacs", "agreement", "empty_skipped"} <= set(header(tmp_path / "run"))
@@ -84,40 +74,40 @@ def test_a_recipe_trains_med_danet_v2_in_three_phases(data: Path, tmp_path: Path
 
 @pytest.mark.parametrize("label_cost_weight", [None, 0.02], ids=["sampled", "labels"])
 def test_training_in_phases_that_was_interrupted_ends_where_the_uninterrupted_one_does(
-    data: Path, tmp_path: Path, label_cost_weight: float | None
+    brains: Path, tmp_path: Path, label_cost_weight: float | None
 ) -> None:
     recipe = load_recipe("med_danet_v2", (*V2, *THIRDS, "optimizer.epochs=4", "phases.decide_from=0.5"))
     assert recipe.phases is not None
     recipe = replace(recipe, phases=replace(recipe.phases, label_cost_weight=label_cost_weight))
     assert recipe.phases is not None and [recipe.phases.phase(n, 4) for n in range(4)] == [1, 2, 3, 3]
-    train(recipe, data, tmp_path / "once", resume=False, report=silent)
+    train(recipe, brains, tmp_path / "once", resume=False, report=silent)
     for stop in (1, 3, 4):  # between two phases, and within the third
-        train(recipe, data, tmp_path / "thrice", resume=stop > 1, report=stopping_after(stop))
+        train(recipe, brains, tmp_path / "thrice", resume=stop > 1, report=stopping_after(stop))
     once, thrice = weights(tmp_path / "once"), weights(tmp_path / "thrice")
     assert all(torch.equal(once[key], thrice[key]) for key in once)
 
 
-def test_the_third_phase_changes_nothing_but_the_decision_network(data: Path, tmp_path: Path) -> None:
+def test_the_third_phase_changes_nothing_but_the_decision_network(brains: Path, tmp_path: Path) -> None:
     recipe = load_recipe("med_danet_v2", (*V2, *THIRDS, "optimizer.ema_decay=0"))
-    train(recipe, data, tmp_path / "run", resume=False, report=stopping_after(2))
+    train(recipe, brains, tmp_path / "run", resume=False, report=stopping_after(2))
     before = weights(tmp_path / "run")
-    train(recipe, data, tmp_path / "run", resume=True, report=silent)
+    train(recipe, brains, tmp_path / "run", resume=True, report=silent)
     after = weights(tmp_path / "run")
     changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
     assert changed == {"decision"}
 
 
-def test_three_phases_refuse_a_loss_that_mixtures_have_not(data: Path, tmp_path: Path) -> None:
+def test_three_phases_refuse_a_loss_that_mixtures_have_not(brains: Path, tmp_path: Path) -> None:
     recipe = load_recipe("med_danet_v2", (*V2, "loss.name=dice_bce"))
     with pytest.raises(LeanSegError, match=r"a loss of mixed probabilities, regions or softmax_dice; got dice_bce"):
-        train(recipe, data, tmp_path / "run", resume=False, report=silent)
+        train(recipe, brains, tmp_path / "run", resume=False, report=silent)
 
 
 # ── Med-DANet ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_recipe_trains_the_decision_network_of_a_bank(data: Path, bank: list[str], tmp_path: Path) -> None:
-    train(with_bank(bank), data, tmp_path / "run", resume=False, report=silent)
+def test_a_recipe_trains_the_decision_network_of_a_bank(brains: Path, bank: list[str], tmp_path: Path) -> None:
+    train(with_bank(bank), brains, tmp_path / "run", resume=False, report=silent)
     read_back, network = load_run(tmp_path / "run")
     assert read_back == with_bank(bank) and isinstance(network, MedDANet)
     assert {"agreement", "tumor_skipped", "empty_skipped"} <= set(header(tmp_path / "run"))
@@ -127,11 +117,11 @@ def test_a_recipe_trains_the_decision_network_of_a_bank(data: Path, bank: list[s
 
 
 def test_training_of_decisions_that_was_interrupted_ends_where_the_uninterrupted_one_does(
-    data: Path, bank: list[str], tmp_path: Path
+    brains: Path, bank: list[str], tmp_path: Path
 ) -> None:
-    train(with_bank(bank), data, tmp_path / "once", resume=False, report=silent)
+    train(with_bank(bank), brains, tmp_path / "once", resume=False, report=silent)
     for stop in (1, 2):
-        train(with_bank(bank), data, tmp_path / "twice", resume=stop > 1, report=stopping_after(stop))
+        train(with_bank(bank), brains, tmp_path / "twice", resume=stop > 1, report=stopping_after(stop))
     once, twice = weights(tmp_path / "once"), weights(tmp_path / "twice")
     assert all(torch.equal(once[key], twice[key]) for key in once)
 
@@ -146,22 +136,22 @@ def test_training_of_decisions_that_was_interrupted_ends_where_the_uninterrupted
     ],
 )
 def test_members_that_do_not_fit_are_refused(
-    data: Path, bank: list[str], tmp_path: Path, settings: tuple[str, ...], message: str
+    brains: Path, bank: list[str], tmp_path: Path, settings: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(LeanSegError, match=message):
-        train(with_bank(bank, *settings), data, tmp_path / "run", resume=False, report=silent)
+        train(with_bank(bank, *settings), brains, tmp_path / "run", resume=False, report=silent)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_member_of_another_kind_is_refused(data: Path, bank: list[str], tmp_path: Path) -> None:
-    train(with_bank(bank), data, tmp_path / "run", resume=False, report=silent)
+def test_a_member_of_another_kind_is_refused(brains: Path, bank: list[str], tmp_path: Path) -> None:
+    train(with_bank(bank), brains, tmp_path / "run", resume=False, report=silent)
     with pytest.raises(LeanSegError, match="is a med_danet; a residual_unet is needed"):
-        train(with_bank([str(tmp_path / "run")] * 2), data, tmp_path / "other", resume=False, report=silent)
+        train(with_bank([str(tmp_path / "run")] * 2), brains, tmp_path / "other", resume=False, report=silent)
 
 
-def test_a_member_that_was_not_trained_is_named(data: Path, tmp_path: Path) -> None:
+def test_a_member_that_was_not_trained_is_named(brains: Path, tmp_path: Path) -> None:
     with pytest.raises(LeanSegError, match=r"nowhere holds no trained run .*Train it first"):
-        train(with_bank([str(tmp_path / "nowhere")] * 2), data, tmp_path / "run", resume=False, report=silent)
+        train(with_bank([str(tmp_path / "nowhere")] * 2), brains, tmp_path / "run", resume=False, report=silent)
 
 
 # ── recipes that make no sense ──────────────────────────────────────────────────────────────────────────────────────

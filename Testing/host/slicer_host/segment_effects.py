@@ -1,6 +1,7 @@
 """Paint, Erase and Draw for the Segment Editor stand-in: own mouse handling, real vtkSlicerSegmentEditorLogic."""
 
 import itertools
+from abc import ABC, abstractmethod
 
 import numpy as np
 import slicer
@@ -11,7 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 _EVENTS = {"LeftButtonPressEvent": "press", "MouseMoveEvent": "move", "LeftButtonReleaseEvent": "release"}
 
 
-class SegmentEditorEffect:
+class SegmentEditorEffect(ABC):
     """Follows the left button in every slice view while active; changes the selected segment when it is released."""
 
     name = ""
@@ -64,8 +65,9 @@ class SegmentEditorEffect:
             node.GetSegmentationNode(), node.GetSelectedSegmentID(), logic.GetModifierLabelmap(), mode, True, False
         )
 
+    @abstractmethod
     def _fillLabelmap(self, labelmap, stroke, sliceNode):
-        raise NotImplementedError
+        """Set the voxels of the modifier labelmap that the stroke, (x, y) pixels of the view, covers."""
 
 
 class DrawEffect(SegmentEditorEffect):
