@@ -13,13 +13,13 @@ Stage 1 is plain training of each member alone (`Supervised`); `load_bank` puts 
 
 Departures
   * Rare decisions are balanced by weights in the cross-entropy, not by sampling.
-  * Labels can be made once from un-augmented slices (`look_at`, cheap), or in every step from what the decision
-    network sees.
+  * Labels are made once, from un-augmented slices: what is to be decided is the same after a turn or a change of
+    intensities, and steps cost no more than the decision network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,9 @@ from leanseg.losses.regions import regions_of_classes
 from leanseg.networks.med_danet import SKIP, MedDANet
 from leanseg.training.metrics import dice_of_masks
 from leanseg.training.objectives import Batch
+
+LOOK_BATCH = 32
+"""Slices that are labeled at a time."""
 
 
 def region_accuracy(logits: Tensor, target: Tensor) -> Tensor:
@@ -84,6 +87,49 @@ def decision_loss(
     return loss, parts
 
 
+@dataclass(frozen=True)
+class DecisionLabels:
+    """What the decision network shall say to every un-augmented slice, found out once."""
+
+    labels: Tensor
+    """(slice,), of `decision_labels`."""
+    weights: Tensor
+    """(choice,), of `class_weights`."""
+
+    @classmethod
+    def look_at(
+        cls,
+        segment: Callable[[Tensor], Sequence[Tensor]],
+        macs: Sequence[int],
+        images: Tensor,
+        targets: Tensor,
+        cost_weight: float,
+    ) -> DecisionLabels:
+        """Run every way to segment on the slices with tumor.
+
+        Args:
+            segment: images (batch, channel, ...) -> logits (batch, 4, ...) of each way, networks being in eval mode.
+            macs: of each way.
+            images: (slice, channel, height, width).
+            targets: (slice, 3, height, width).
+            cost_weight: lambda.
+        """
+        has_tumor = (targets > 0).flatten(1).any(dim=1)
+        labels = torch.full((len(images),), SKIP, device=images.device)
+        for some in has_tumor.nonzero().flatten().split(LOOK_BATCH):
+            with torch.no_grad():
+                logits = segment(images[some].float())
+            accuracy = torch.stack([region_accuracy(each, targets[some] > 0) for each in logits])
+            labels[some] = decision_labels(accuracy, macs, has_tumor[some], cost_weight)
+        return cls(labels, class_weights(torch.bincount(labels, minlength=len(macs) + 1)))
+
+    def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """`decision_loss` of augmented slices; the augmentation may have moved a tumor out of sight."""
+        has_tumor = batch.targets.flatten(1).any(dim=1)
+        labels = torch.where(has_tumor, self.labels[batch.indices].to(has_tumor.device), SKIP)
+        return decision_loss(logits.float(), labels, self.weights.to(has_tumor.device), has_tumor)
+
+
 def load_bank(network: MedDANet, members: Sequence[nn.Module]) -> None:
     """Give the bank the parameters and statistics of members that were trained alone.
 
@@ -109,8 +155,7 @@ class DecisionTraining:
     def __post_init__(self) -> None:
         if self.cost_weight < 0:
             raise LeanSegError(f"cost_weight must be 0 or more; got {self.cost_weight}.")
-        self._labels: Tensor | None = None
-        self._weights: Tensor | None = None
+        self._labels: DecisionLabels | None = None
 
     def begin_epoch(self, network: nn.Module, epoch: int, epochs: int) -> None:
         """Only the decision network has a gradient."""
@@ -126,41 +171,23 @@ class DecisionTraining:
         """What is validated: each slice by the member that is chosen for it."""
         return _checked(network).predict(images).logits
 
-    def look_at(self, network: nn.Module, images: Tensor, targets: Tensor, batch_size: int = 32) -> Tensor:
-        """Label every un-augmented training slice once; steps then take labels by `Batch.indices`.
+    def look_at(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Label every un-augmented training slice, before the first step.
 
         Returns the number of slices of each decision.
         """
         checked = _checked(network)
-        pairs = zip(images.split(batch_size), targets.split(batch_size), strict=True)
-        self._labels = torch.cat([self._labels_of(checked, some.float(), truth > 0) for some, truth in pairs])
-        counts = torch.bincount(self._labels, minlength=len(checked.bank) + 1)
-        self._weights = class_weights(counts)
-        return counts
-
-    def _labels_of(self, network: MedDANet, images: Tensor, targets: Tensor) -> Tensor:
-        has_tumor = targets.flatten(1).any(dim=1)
-        labels = torch.full((len(images),), SKIP, device=images.device)
-        if not has_tumor.any():
-            return labels
-        images, targets = images[has_tumor], targets[has_tumor]
-        network.bank.eval()  # whoever switched the network to training
-        with torch.no_grad():
-            accuracy = torch.stack([region_accuracy(member(images), targets) for member in network.bank])
-        macs = network.bank_macs(*images.shape[-2:])
-        labels[has_tumor] = decision_labels(accuracy, macs, has_tumor[has_tumor], self.cost_weight)
-        return labels
+        checked.bank.eval()  # whoever switched the network to training
+        macs = checked.bank_macs(*images.shape[-2:])
+        self._labels = DecisionLabels.look_at(
+            lambda some: [member(some) for member in checked.bank], macs, images, targets, self.cost_weight
+        )
+        return torch.bincount(self._labels.labels, minlength=len(macs) + 1)
 
     def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        checked = _checked(network)
-        has_tumor = batch.targets.flatten(1).any(dim=1)
-        if self._labels is None or self._weights is None:
-            labels = self._labels_of(checked, batch.images, batch.targets)
-            weights = class_weights(torch.bincount(labels, minlength=len(checked.bank) + 1))
-        else:  # the augmentation may have moved the tumor out of sight
-            labels = torch.where(has_tumor, self._labels[batch.indices].to(has_tumor.device), SKIP)
-            weights = self._weights.to(has_tumor.device)
-        return decision_loss(checked.decision(batch.images).float(), labels, weights, has_tumor)
+        if self._labels is None:
+            raise LeanSegError("No slice has a label. Call look_at(network, images, targets) first.")
+        return self._labels.loss(_checked(network).decision(batch.images), batch)
 
 
 def _checked(network: nn.Module) -> MedDANet:

@@ -15,8 +15,9 @@ Departures
     statistics and dropout rest too. In the released code they move on.
   * The decision network pays for the crop position network where it chooses a crop.
   * `label_cost_weight`, an option: in phase 3 the decision network learns labels, as in Med-DANet, from the Dice and
-    the MACs of each branch. With few epochs the sampled loss forgets to skip: a tumor slice that is skipped by chance
-    costs more than all empty ones save (6 epochs on 12 cases ended with 0.06 % of the slices skipped).
+    the MACs of each branch, found out once: an epoch then costs no more than the decision network. With few epochs the
+    sampled loss forgets to skip: a tumor slice that is skipped by chance costs more than all empty ones save (6 epochs
+    on 12 cases ended with 0.06 % of the slices skipped).
 
 Symbols: g Gumbel noise, tau temperature; y = softmax((log p + g) / tau).
 """
@@ -34,7 +35,7 @@ from leanseg.errors import LeanSegError
 from leanseg.networks.blocks.bits import FULL_BITS
 from leanseg.networks.blocks.decision import background
 from leanseg.networks.med_danet_v2 import SKIP, Branch, MedDANetV2
-from leanseg.training.med_danet import class_weights, decision_labels, decision_loss, region_accuracy
+from leanseg.training.med_danet import DecisionLabels
 from leanseg.training.objectives import Batch
 from leanseg.training.recipe import ThreePhasesConfig
 
@@ -67,11 +68,13 @@ def mixture(weights: Tensor, branches: list[Branch]) -> Tensor:
 
 def branch_gmacs(network: MedDANetV2, branches: list[Branch], size_ji: tuple[int, int]) -> Tensor:
     """Bit-weighted GMACs (batch, branch), of crops with the crop position network; carries the selectors' gradient."""
-    costs = []
-    for choice, branch in enumerate(branches, start=1):
-        extra = 0 if choice == network.whole else network.position.macs(*size_ji)
-        costs.append((network.branch_macs(choice, branch.bits, *size_ji) + extra) / 1e9)
+    costs = [_gmacs(network, choice, branch.bits, size_ji) for choice, branch in enumerate(branches, start=1)]
     return torch.stack(costs, dim=1).float()
+
+
+def _gmacs(network: MedDANetV2, choice: int, bits: Tensor, size_ji: tuple[int, int]) -> Tensor:
+    position = 0 if choice == network.whole else network.position.macs(*size_ji)
+    return (network.branch_macs(choice, bits, *size_ji) + position) / 1e9
 
 
 @dataclass
@@ -80,9 +83,12 @@ class ThreePhases:
 
     loss: SegmentationLoss
     config: ThreePhasesConfig = field(default_factory=ThreePhasesConfig)
+    slices: tuple[Tensor, Tensor] | None = None
+    """Un-augmented training slices and their targets, needed where the decision network learns labels."""
 
     def __post_init__(self) -> None:
         self.phase = 0
+        self._labels: DecisionLabels | None = None
         self._generator = torch.Generator()
 
     def begin_epoch(self, network: nn.Module, epoch: int, epochs: int) -> None:
@@ -93,6 +99,8 @@ class ThreePhases:
         checked.requires_grad_(self.phase < 3)
         checked.decision.requires_grad_(self.phase == 3)
         checked.zero_grad(set_to_none=True)
+        if self.phase == 3 and self._labels is None and self.config.label_cost_weight is not None:
+            self._labels = self._look_at(checked, self.config.label_cost_weight)
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """For the optimizer: all but the decision network, and the decision network.
@@ -137,10 +145,10 @@ class ThreePhases:
         for child in network.children():
             if child is not network.decision:
                 child.eval()  # whoever switched the network to training
+        if self._labels is not None:
+            return self._labels.loss(network.decision(batch.images), batch)
         with torch.no_grad():
             branches = network.branches(batch.images, quantize=True)
-        if self.config.label_cost_weight is not None:
-            return self._learn_labels(network, batch, branches, self.config.label_cost_weight)
         parts = self._losses(network, branches, batch.targets)
         gmacs = branch_gmacs(network, branches, _size(batch.images))
         logits = network.decision(batch.images).float()
@@ -153,17 +161,26 @@ class ThreePhases:
         parts |= {"decision": decision, "gmacs": chosen.mean() + deciding, "skipped": weights[:, SKIP].mean()}
         return total, parts
 
-    def _learn_labels(
-        self, network: MedDANetV2, batch: Batch, branches: list[Branch], cost_weight: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Phase 3 by labels: skip where there is no tumor, else the branch that is worth its MACs."""
-        has_tumor = batch.targets.flatten(1).any(dim=1)
-        accuracy = torch.stack([region_accuracy(branch.logits, batch.targets) for branch in branches])
-        plain = [branch._replace(bits=torch.full_like(branch.bits, FULL_BITS)) for branch in branches]
-        macs = branch_gmacs(network, plain, _size(batch.images))[0]
-        labels = decision_labels(accuracy, [round(1e9 * each) for each in macs.tolist()], has_tumor, cost_weight)
-        weights = class_weights(torch.bincount(labels, minlength=network.whole + 1))
-        return decision_loss(network.decision(batch.images).float(), labels, weights, has_tumor)
+    def _look_at(self, network: MedDANetV2, cost_weight: float) -> DecisionLabels:
+        """Skip where there is no tumor, else the branch that is worth its MACs; all at 32 bits, as exported graphs
+        compute."""
+        if self.slices is None:
+            raise LeanSegError("Labels need the training slices. Give them as `slices`.")
+        images, targets = self.slices
+        was_training = network.training
+        network.eval()
+        bits = torch.full((1, len(network.body.stages)), float(FULL_BITS))
+        choices = range(1, network.whole + 1)
+        macs = [round(1e9 * _gmacs(network, choice, bits, _size(images)).item()) for choice in choices]
+        labels = DecisionLabels.look_at(
+            lambda some: [branch.logits for branch in network.branches(some, quantize=False)],
+            macs,
+            images,
+            targets,
+            cost_weight,
+        )
+        network.train(was_training)
+        return labels
 
     def _losses(self, network: MedDANetV2, branches: list[Branch], targets: Tensor) -> dict[str, Tensor]:
         names = [*(f"crop_{size}" for size in network.config.crop_sizes), "whole"]

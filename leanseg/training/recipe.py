@@ -33,6 +33,12 @@ class DataConfig:
     val: tuple[str, ...] = ("busi:val",)
     classes: tuple[str, ...] = ("normal", "benign", "malignant")
     """Training is restricted to these lesion classes; validation too."""
+    empty_fraction: float = 1.0
+    """Of the images without lesion, or slices without tumor, so many are drawn in an epoch, others each time."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.empty_fraction <= 1:
+            raise ValueError(f"empty_fraction lies between 0 and 1; got {self.empty_fraction}.")
 
 
 @dataclass(frozen=True)

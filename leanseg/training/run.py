@@ -47,7 +47,7 @@ def _objective(recipe: Recipe, arrays: TrainingArrays) -> Objective:
     if recipe.distillation is not None:
         return _joint_distillation(recipe.distillation, loss, arrays)
     if recipe.phases is not None:
-        return _three_phases(recipe.phases, loss, recipe.loss.name)
+        return _three_phases(recipe.phases, loss, recipe.loss.name, arrays)
     if recipe.decisions is not None:
         return DecisionTraining(recipe.decisions.cost_weight)
     return Supervised(loss)
@@ -69,10 +69,10 @@ def _joint_distillation(config: DistillationConfig, loss: Loss, arrays: Training
     return objective
 
 
-def _three_phases(config: ThreePhasesConfig, loss: Loss, name: str) -> ThreePhases:
+def _three_phases(config: ThreePhasesConfig, loss: Loss, name: str, arrays: TrainingArrays) -> ThreePhases:
     if not isinstance(loss, SegmentationLoss):
         raise LeanSegError(f"[phases] needs a loss of mixed probabilities, regions or softmax_dice; got {name}.")
-    return ThreePhases(loss, config)
+    return ThreePhases(loss, config, (arrays.images, arrays.targets))
 
 
 def _begin_stage_2(trainer: Trainer, objective: DecisionTraining, config: DecisionsConfig) -> None:

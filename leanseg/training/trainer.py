@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(len(self.train) // self.recipe.optimizer.batch_size, 1)
+        return max(self.train.drawn(self.recipe.data.empty_fraction) // self.recipe.optimizer.batch_size, 1)
 
     def fit(self, resume: bool = False, stop_after: int | None = None) -> nn.Module:
         """Train to the last epoch, or for `stop_after` more epochs, or until `report` returns False.
@@ -177,7 +177,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + self.epoch)
-        order = torch.randperm(len(self.train), generator=generator)
+        order = self.train.order(self.recipe.data.empty_fraction, generator)
         size = self.recipe.optimizer.batch_size
         for n in range(self.steps_per_epoch):
             indices = order[n * size : (n + 1) * size]

@@ -40,6 +40,16 @@ def test_a_volume_becomes_the_slices_that_hold_brain(recipe: Recipe, data: Path)
     assert arrays.targets.sum(dim=(2, 3)).tolist() == [[0, 0, 0], [36, 16, 4], [36, 16, 4], [0, 0, 0]] * 2
 
 
+def test_an_epoch_draws_all_slices_with_tumor_and_some_of_the_empty_ones(recipe: Recipe, data: Path) -> None:
+    """Of each case slices 1 and 2 hold tumor; half of the four empty ones are drawn, others each time."""
+    arrays = load_parts(("brats:all",), data, recipe)
+    drawn = [arrays.order(0.5, torch.Generator().manual_seed(seed)).tolist() for seed in range(20)]
+    assert arrays.drawn(0.5) == 6 and arrays.drawn(1.0) == 8
+    assert all(len(order) == 6 and {1, 2, 5, 6} <= set(order) for order in drawn)
+    assert {n for order in drawn for n in order} == set(range(8)) and len({tuple(order) for order in drawn}) > 10
+    assert sorted(arrays.order(1.0, torch.Generator())) == list(range(8))
+
+
 def test_a_brain_recipe_refuses_other_data(recipe: Recipe, data: Path) -> None:
     with pytest.raises(LeanSegError, match="reads parts of brats; got 'busi:train'"):
         load_parts(("brats:all", "busi:train"), data, recipe)

@@ -90,28 +90,36 @@ def test_every_class_that_occurs_weighs_the_same() -> None:
 def test_the_loss_is_balanced_cross_entropy_by_hand() -> None:
     network = a_network()
     images, targets = brain_slices(6, tumor_share=1 / 3)
-    labels = DecisionTraining()._labels_of(network, images, targets)
+    bank = network.bank.eval()
+    dice = torch.stack([region_accuracy(member(images), targets) for member in bank])
+    macs, has_tumor = network.bank_macs(*images.shape[-2:]), targets.flatten(1).any(dim=1)
+    labels = decision_labels(dice, macs, has_tumor, DecisionTraining().cost_weight)
     assert (labels == SKIP).sum() == 4
     said = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     network.decision.register_forward_hook(lambda *_: said)
     each = -said.log_softmax(dim=1)[torch.arange(6), labels]
     expected = torch.stack([each[labels == k].mean() for k in labels.unique()]).mean()
-    loss, parts = DecisionTraining()(network, batch_of(images, targets))
+    objective = DecisionTraining()
+    objective.look_at(network, images, targets)
+    loss, parts = objective(network, batch_of(images, targets))
     torch.testing.assert_close(loss, expected)
     assert parts["agreement"] == (said.argmax(dim=1) == labels).float().mean()
 
 
 def test_labels_are_made_once_and_found_by_index() -> None:
     network, (images, targets) = a_network(), brain_slices(20)
-    once, always = DecisionTraining(), DecisionTraining()
-    counts = once.look_at(network, images, targets, batch_size=7)
+    objective, again = DecisionTraining(), DecisionTraining()
+    counts = objective.look_at(network, images, targets)
     assert counts.sum() == 20 and counts[SKIP] == 11
-    batch = batch_of(images, targets, torch.arange(20).flip(0))
+    back = torch.arange(20).flip(0)
+    again.look_at(network, images[back], targets[back])
     network.eval()
-    torch.testing.assert_close(once(network, batch)[0], always(network, batch)[0])
-    asked = []
+    asked: list[int] = []
     network.bank[0].register_forward_hook(lambda *_: asked.append(1))
-    once(network, batch_of(images, targets, torch.tensor([3, 8, 1])))
+    some = torch.tensor([3, 8, 1])
+    loss = objective(network, batch_of(images, targets, some))[0]
+    same_slices = replace(batch_of(images, targets, some), indices=19 - some)
+    torch.testing.assert_close(again(network, same_slices)[0], loss)
     assert asked == []
 
 
@@ -128,6 +136,7 @@ def test_the_bank_is_bit_identical_after_stage_2() -> None:
     network, (images, targets) = a_network(), brain_slices(8)
     before = copy.deepcopy(network.state_dict())
     objective = DecisionTraining()
+    objective.look_at(network, images, targets)
     groups = objective.parameter_groups(network)
     optimizer = torch.optim.AdamW([*groups, {"params": network.bank.parameters()}], lr=1e-2, weight_decay=0.1)
     network.train()
@@ -202,5 +211,7 @@ def test_a_bank_takes_members_that_were_trained_alone() -> None:
 def test_another_network_and_a_negative_weight_are_refused() -> None:
     with pytest.raises(LeanSegError, match="needs a MedDANet; got Conv2d"):
         DecisionTraining().begin_epoch(nn.Conv2d(1, 1, 1), 0, 1)
+    with pytest.raises(LeanSegError, match=r"Call look_at\(network, images, targets\) first"):
+        DecisionTraining()(a_network(), batch_of(*brain_slices(2)))
     with pytest.raises(LeanSegError, match="cost_weight must be 0 or more; got -1"):
         DecisionTraining(cost_weight=-1)

@@ -282,14 +282,15 @@ def test_labels_skip_empty_slices_and_take_the_cheapest_branch_that_is_right() -
     images, targets = brain_slices(12, tumor_share=0.7)
     batch, network = batch_of(images, targets), a_network()
     branches = [Branch(logits, b.bits) for logits, b in _oracle(network, batch, LOWEST)]
-    network.branches = lambda image, quantize: branches  # type: ignore[method-assign, assignment]
     has_tumor = targets.flatten(1).any(dim=1)
     reaches_down = targets[:, :, LOWEST:].flatten(1).any(dim=1)
     labels = torch.where(has_tumor, torch.where(reaches_down, WHOLE, CROP), SKIP)
     assert set(labels.tolist()) == {SKIP, CROP, WHOLE}
     said = 100 * nn.functional.one_hot(labels, 3).float()
     network.decision.register_forward_hook(lambda *_: said)
-    objective = begun(network, THIRD, label_cost_weight=0.001)
+    objective = ThreePhases(RegionLoss(), ThreePhasesConfig(label_cost_weight=0.001), (images, targets))
+    network.branches = lambda image, quantize: _rows(branches, images, image)  # type: ignore[method-assign]
+    objective.begin_epoch(network, THIRD, EPOCHS)
     loss, parts = objective(network, batch)
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert (parts["agreement"], parts["tumor_skipped"], parts["empty_skipped"]) == (1.0, 0.0, 1.0)
@@ -297,6 +298,12 @@ def test_labels_skip_empty_slices_and_take_the_cheapest_branch_that_is_right() -
     said[first] = torch.tensor([100.0, 0.0, 0.0])
     loss, parts = objective(network, batch)
     assert loss.item() > 1 and parts["tumor_skipped"].item() == pytest.approx(1 / has_tumor.sum().item())
+
+
+def _rows(branches: list[Branch], images: Tensor, some: Tensor) -> list[Branch]:
+    """Of the slices that `some` holds."""
+    rows = [int((images == one).flatten(1).all(dim=1).nonzero()[0]) for one in some]
+    return [Branch(branch.logits[rows], branch.bits[rows]) for branch in branches]
 
 
 def _oracle(network: MedDANetV2, batch: Batch, border: int = SIDE // 2) -> list[tuple[Tensor, Branch]]:

@@ -39,6 +39,17 @@ class TrainingArrays:
     def __len__(self) -> int:
         return len(self.images)
 
+    def drawn(self, empty_fraction: float) -> int:
+        """Images of an epoch: all with a lesion, and this fraction of those without."""
+        empty = int((self.classes == 0).sum())
+        return len(self) - empty + round(empty_fraction * empty)
+
+    def order(self, empty_fraction: float, generator: torch.Generator) -> Tensor:
+        """(drawn,) indices of an epoch, shuffled; other empty images each time."""
+        order = torch.randperm(len(self), generator=generator)
+        is_empty = self.classes[order] == 0
+        return order[~is_empty | (is_empty.cumsum(0) <= round(empty_fraction * int(is_empty.sum())))]
+
 
 def load_arrays(cases: Iterable[Case], config: PreprocessingConfig) -> TrainingArrays:
     """Preprocess every case as in use; the mask follows the image's own grid trace."""
