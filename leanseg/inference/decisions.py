@@ -3,17 +3,21 @@
 Decision 0 skips a slice: it is background, and nothing runs for it. Decision k > 0 is `DynamicConfig.branches[k - 1]`:
 a member of Med-DANet's bank, or a crop or the whole slice in Med-DANet V2 (arXiv 2206.06575, 2310.18656).
 
-The cost bias is this project's own, after training: the decision network's outputs l are log-probabilities up to a
-constant, and the choice is the k with the largest
+What is this project's own, after training: the decision network's outputs l are log-probabilities up to a constant, and
+the choice for slice n is the k with the largest
 
-    l_k - bias * c_k        c_k = MACs of decision k / MACs of the dearest; c_0 = 0
+    mean of l_k over the slices within `neighbor_mm` of n - [k = 0] * skip_bias - cost_bias * c_k
 
-so a bias of 1 makes the dearest decision e times less probable against skip than the network says. Whatever the outputs
-are, a larger bias never makes a slice dearer. 0 is what was trained.
+    c_k = MACs of decision k / MACs of the dearest; c_0 = 0
+
+A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-neighbors-decide.md).
+A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
+never makes a slice dearer. With all three at 0 the largest output decides, as published.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +64,10 @@ class DynamicConfig:
     """Of the crop position network, for one slice; 0 where nothing is cropped."""
     outside: tuple[float, ...]
     """Probability of each region in a cropped slice, outside the crop."""
+    neighbor_mm: float = 0.0
+    """Slices as near as this decide together; 0: each for itself."""
+    skip_bias: float = 0.0
+    """Above 0: skip only what is more certainly empty."""
 
     def __post_init__(self) -> None:
         if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):
@@ -68,6 +76,9 @@ class DynamicConfig:
             raise ValueError("without a decision network there is one branch.")
         if not self.regions or len(self.outside) != len(self.regions):
             raise ValueError(f"a probability outside is needed for each of {self.regions}; got {self.outside}.")
+        if not self.neighbor_mm >= 0 or not math.isfinite(self.skip_bias):
+            got = f"{self.neighbor_mm} and {self.skip_bias}"
+            raise ValueError(f"neighbor_mm must be 0 or more and skip_bias finite; got {got}.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,16 +96,25 @@ class DynamicConfig:
         return self.branches[decision - 1].macs + (self.position_macs if self.is_crop(decision, size_ji) else 0)
 
 
+def with_neighbors(logits: NDArray[np.float32], reach: int) -> NDArray[np.float64]:
+    """(slice, decision) -> the means over `reach` slices to either side, of those that there are."""
+    sums = np.vstack([np.zeros_like(logits[:1]), logits]).astype(np.float64).cumsum(axis=0)
+    slices = np.arange(len(logits))
+    first, end = np.maximum(slices - reach, 0), np.minimum(slices + reach + 1, len(logits))
+    return np.asarray((sums[end] - sums[first]) / (end - first)[:, np.newaxis])
+
+
 def choose(
     logits: NDArray[np.float32],
     config: DynamicConfig,
     size_ji: tuple[int, int],
+    spacing_mm: float,
     cost_bias: float = 0.0,
     overrides: Mapping[int, int] | None = None,
 ) -> NDArray[np.int64]:
     """(slice, decision) outputs of the decision network -> the decision for each slice.
 
-    `overrides`: slice -> decision, whatever the network says.
+    `spacing_mm` is that of the slices. `overrides`: slice -> decision, whatever the network says.
 
     Raises:
         LeanSegError: an override of a slice or decision that does not exist, or a bias that is not finite.
@@ -102,7 +122,9 @@ def choose(
     if not np.isfinite(cost_bias):
         raise LeanSegError(f"The cost bias is a finite number, 0 as trained; got {cost_bias}.")
     macs = np.array([config.macs_of(decision, size_ji) for decision in range(len(config.names))], dtype=np.float64)
-    decisions = np.asarray((logits - cost_bias * macs / macs.max()).argmax(axis=1))
+    score = with_neighbors(logits, int(config.neighbor_mm / spacing_mm + 1e-6)) - cost_bias * macs / macs.max()
+    score[:, SKIP] -= config.skip_bias
+    decisions = np.asarray(score.argmax(axis=1))
     for k, decision in (overrides or {}).items():
         if not 0 <= k < len(decisions):
             raise LeanSegError(f"There is no slice {k} to override; the model sees 0 to {len(decisions) - 1}.")

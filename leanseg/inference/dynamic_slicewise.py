@@ -26,6 +26,7 @@ from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
 from leanseg.request import Progress, UncertaintyKind, no_progress, step
 from leanseg.runtime.graph import Graph, checked
+from leanseg.volume import Volume
 
 DECIDING_BATCH = 16
 SEGMENTING_BATCH = 4
@@ -90,7 +91,7 @@ class DynamicSlicewiseEngine:
             BundleError: a graph does not do what the card says.
             LeanSegError: an override that does not exist.
         """
-        run = _Run(self, model_input.volume.array, progress, uncertainty == "flip_variance")
+        run = _Run(self, model_input.volume, progress, uncertainty == "flip_variance")
         decisions = run.decide(cost_bias, overrides)
         corners = run.corners(decisions)
         run.segment(decisions, corners)
@@ -116,12 +117,13 @@ class _Run:
     """One call of `predict`: what came, and what has been found out so far."""
 
     engine: DynamicSlicewiseEngine
-    image: NDArray[np.generic]
-    """(channel, k, j, i)"""
+    volume: Volume
     progress: Progress
     mirror: bool
 
     def __post_init__(self) -> None:
+        self.image = self.volume.array
+        self.spacing_mm = self.volume.geometry.spacing_kji_mm[0]
         regions = len(self.engine.config.regions)
         self.probabilities: Float32 = np.zeros((regions, *self.image.shape[1:]), np.float32)
         self.spread: Float32 = np.zeros((1, *self.image.shape[1:]), np.float32)
@@ -145,7 +147,8 @@ class _Run:
         if config.decision_macs:
             for batch, outputs in self._batches(DECISION, np.arange(self.slices), None, "decide"):
                 logits[batch] = checked(outputs, "decision_logits", (len(batch), choices))
-        return choose(logits, config, self.size_ji, cost_bias if config.decision_macs else 0.0, overrides)
+        bias = cost_bias if config.decision_macs else 0.0
+        return choose(logits, config, self.size_ji, self.spacing_mm, bias, overrides)
 
     def corners(self, decisions: NDArray[np.int64]) -> NDArray[np.int64]:
         """(slice, 2): first row and column of what each decision sees, in whole pixels."""

@@ -15,6 +15,7 @@ no INT8 graph: they are small, and it takes longer to compile than it saves on a
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import OUTSIDE_LOGITS, MedDANetV2
 from leanseg.training.graphs import export_onnx, fold_batch_norm, quantize_int8, store_weights_as_fp16
+from leanseg.training.recipe import NeighborsConfig
 
 Float32 = NDArray[np.float32]
 EXPORTED = ("med_danet", "med_danet_v2", "residual_unet")
@@ -111,7 +113,9 @@ def _branch_config(network: MedDANetV2, choice: int, name: str, part: str, size_
     return BranchConfig(name, part, size_ji, stages, unet.macs(*size_ji) - sum(stages))
 
 
-def dynamic_config(network: nn.Module, size_ji: tuple[int, int], temperature: float) -> DynamicConfig:
+def dynamic_config(
+    network: nn.Module, size_ji: tuple[int, int], temperature: float, neighbors: NeighborsConfig | None = None
+) -> DynamicConfig:
     """What the engine needs to know about a network; raises as `branches_of`."""
     small = {name: getattr(network, name, None) for name in (DECISION, POSITION)}
     macs = {name: 0 if module is None else module.macs(*size_ji) for name, module in small.items()}
@@ -123,6 +127,7 @@ def dynamic_config(network: nn.Module, size_ji: tuple[int, int], temperature: fl
         decision_macs=macs[DECISION],
         position_macs=macs[POSITION],
         outside=tuple(regions),
+        **dataclasses.asdict(neighbors or NeighborsConfig()),
     )
 
 

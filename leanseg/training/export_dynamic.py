@@ -57,7 +57,7 @@ def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, 
     branches_of(network, recipe.size_ji)  # refuses before the data are read
     train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     temperature = fit_class_temperature(branches_of(network, recipe.size_ji)[-1].network, val_arrays)
-    config = dynamic_config(network, recipe.size_ji, temperature)
+    config = dynamic_config(network, recipe.size_ji, temperature, recipe.neighbors)
     slices = calibration_slices(train_arrays, recipe.seed)
     graphs = dynamic_graphs(network, recipe.size_ji, temperature, slices)
     card = _card(recipe, network, run, folder.name, config, temperature)

@@ -145,6 +145,16 @@ class DecisionsConfig:
 
 
 @dataclass(frozen=True)
+class NeighborsConfig:
+    """How an exported model decides from the outputs of its decision network (inference/decisions.py)."""
+
+    neighbor_mm: float = 0.0
+    """Slices as near as this decide together."""
+    skip_bias: float = 0.0
+    """Above 0: skip only what is more certainly empty."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
@@ -173,6 +183,8 @@ class Recipe:
     """What `med_danet_v2` is trained with."""
     decisions: DecisionsConfig | None = None
     """What `med_danet` is trained with."""
+    neighbors: NeighborsConfig = field(default_factory=NeighborsConfig)
+    """Of both, after training."""
 
     def __post_init__(self) -> None:
         self._check_method()

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leanseg.inference.decisions import BranchConfig, DynamicConfig, SliceDecision, account, choose
+from leanseg.inference.decisions import (
+    BranchConfig,
+    DynamicConfig,
+    SliceDecision,
+    account,
+    choose,
+    with_neighbors,
+)
 
 SIZE = (8, 8)
 CONFIG = DynamicConfig(
@@ -22,20 +29,39 @@ CONFIG = DynamicConfig(
 
 def test_the_largest_output_decides() -> None:
     logits = np.array([[3, 1, 2], [0, 1, 0], [-5, -6, -4]], np.float32)
-    assert choose(logits, CONFIG, SIZE).tolist() == [0, 1, 2]
+    assert choose(logits, CONFIG, SIZE, 1.0).tolist() == [0, 1, 2]
 
 
 def test_the_bias_is_a_price_of_the_share_of_the_dearest() -> None:
     """c is 0, 1/2, 1: at a bias of 2 the outputs 0, 1.5, 2.4 become 0, 0.5, 0.4."""
     logits = np.array([[0, 1.5, 2.4]], np.float32)
-    assert [int(choose(logits, CONFIG, SIZE, bias)[0]) for bias in (-1, 0, 1.7, 2, 2.9, 3.1)] == [2, 2, 2, 1, 1, 0]
+    assert [int(choose(logits, CONFIG, SIZE, 1.0, bias)[0]) for bias in (-1, 0, 1.7, 2, 2.9, 3.1)] == [2, 2, 2, 1, 1, 0]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=3), st.floats(-20, 20), st.floats(0, 20))
 def test_a_larger_bias_never_makes_a_slice_dearer(outputs: list[float], bias: float, more: float) -> None:
     logits = np.array([outputs], np.float32)
-    cheap, dear = (int(choose(logits, CONFIG, SIZE, b)[0]) for b in (bias + more, bias))
+    cheap, dear = (int(choose(logits, CONFIG, SIZE, 1.0, b)[0]) for b in (bias + more, bias))
     assert CONFIG.macs_of(cheap, SIZE) <= CONFIG.macs_of(dear, SIZE)
+
+
+def test_the_mean_of_the_neighbors_by_hand() -> None:
+    logits = np.array([[0, 1], [3, 0], [6, -1], [0, 4]], np.float32)
+    assert with_neighbors(logits, 1).tolist() == [[1.5, 0.5], [3, 0], [3, 1], [3, 1.5]]
+    assert with_neighbors(logits, 0).tolist() == logits.tolist()
+    assert with_neighbors(logits, 9).tolist() == [[2.25, 1]] * 4
+
+
+@pytest.mark.parametrize(("spacing_mm", "expected"), [(1.0, [2, 2, 2, 0]), (2.0, [0, 2, 0, 0]), (0.5, [2, 2, 2, 2])])
+def test_neighbors_are_counted_in_millimeters(spacing_mm: float, expected: list[int]) -> None:
+    """Only slice 1 shows tumor, so certainly that it takes its neighbors along."""
+    logits = np.array([[1, 0, 0], [0, 0, 9], [1, 0, 0], [1, 0, 0]], np.float32)
+    assert choose(logits, replace(CONFIG, neighbor_mm=1.0), SIZE, spacing_mm).tolist() == expected
+
+
+def test_the_skip_bias_is_how_much_more_certain_an_empty_slice_must_be() -> None:
+    logits = np.array([[1, 0, 0], [2, 0, 0], [3, 0, 0]], np.float32)
+    assert choose(logits, replace(CONFIG, skip_bias=1.5), SIZE, 1.0).tolist() == [1, 0, 0]
 
 
 def test_everything_is_counted() -> None:
@@ -67,6 +93,8 @@ def test_no_slice_is_no_cost() -> None:
         ({"branches": ()}, "there must be a branch"),
         ({"branches": CONFIG.branches[:1] * 2}, "branches must differ in name"),
         ({"decision_macs": 0}, "without a decision network there is one branch"),
+        ({"neighbor_mm": -1.0}, "neighbor_mm must be 0 or more"),
+        ({"skip_bias": float("nan")}, "skip_bias finite; got 0.0 and nan"),
         ({"outside": (0.0,)}, "a probability outside is needed for each of"),
     ],
 )
