@@ -12,7 +12,8 @@ the choice for slice n is the k with the largest
 
 A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-neighbors-decide.md).
 A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
-never makes a slice dearer. With all three at 0 the largest output decides, as published.
+never makes a slice dearer. With all three at 0 the largest output decides, as published. With `follow` a tumor that was
+found is followed into slices that were skipped: the segmentation knows better than the decision network where it ends.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from leanseg.errors import LeanSegError
 
 SKIP = 0
 FULL_BITS = 32
+FOLLOW = 2
+"""Slices to either side: with both sides of a tumor they fill a batch."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class DynamicConfig:
     """Slices as near as this decide together; 0: each for itself."""
     skip_bias: float = 0.0
     """Above 0: skip only what is more certainly empty."""
+    follow: bool = False
+    """A skipped slice next to tumor that was found is segmented after all, and so on to the ends of the tumor."""
 
     def __post_init__(self) -> None:
         if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):
@@ -104,27 +109,35 @@ def with_neighbors(logits: NDArray[np.float32], reach: int) -> NDArray[np.float6
     return np.asarray((sums[end] - sums[first]) / (end - first)[:, np.newaxis])
 
 
-def choose(
+def score(
     logits: NDArray[np.float32],
     config: DynamicConfig,
     size_ji: tuple[int, int],
     spacing_mm: float,
     cost_bias: float = 0.0,
-    overrides: Mapping[int, int] | None = None,
-) -> NDArray[np.int64]:
-    """(slice, decision) outputs of the decision network -> the decision for each slice.
-
-    `spacing_mm` is that of the slices. `overrides`: slice -> decision, whatever the network says.
+) -> NDArray[np.float64]:
+    """(slice, decision) outputs of the decision network -> what is compared, as above; `spacing_mm` is of the slices.
 
     Raises:
-        LeanSegError: an override of a slice or decision that does not exist, or a bias that is not finite.
+        LeanSegError: a bias that is not finite.
     """
     if not np.isfinite(cost_bias):
         raise LeanSegError(f"The cost bias is a finite number, 0 as trained; got {cost_bias}.")
     macs = np.array([config.macs_of(decision, size_ji) for decision in range(len(config.names))], dtype=np.float64)
-    score = with_neighbors(logits, int(config.neighbor_mm / spacing_mm + 1e-6)) - cost_bias * macs / macs.max()
-    score[:, SKIP] -= config.skip_bias
-    decisions = np.asarray(score.argmax(axis=1))
+    result = with_neighbors(logits, int(config.neighbor_mm / spacing_mm + 1e-6)) - cost_bias * macs / macs.max()
+    result[:, SKIP] -= config.skip_bias
+    return np.asarray(result)
+
+
+def choose(
+    scores: NDArray[np.float64], config: DynamicConfig, overrides: Mapping[int, int] | None = None
+) -> NDArray[np.int64]:
+    """(slice, decision) -> the decision for each slice. `overrides`: slice -> decision, whatever the network says.
+
+    Raises:
+        LeanSegError: an override of a slice or decision that does not exist.
+    """
+    decisions = np.asarray(scores.argmax(axis=1))
     for k, decision in (overrides or {}).items():
         if not 0 <= k < len(decisions):
             raise LeanSegError(f"There is no slice {k} to override; the model sees 0 to {len(decisions) - 1}.")
@@ -133,6 +146,18 @@ def choose(
             raise LeanSegError(f"There is no decision {decision}. Choose one of: {known}.")
         decisions[k] = decision
     return decisions
+
+
+def followed(
+    decisions: NDArray[np.int64], has_tumor: NDArray[np.bool_], overrides: Mapping[int, int] | None = None
+) -> NDArray[np.intp]:
+    """Skipped slices that a tumor seems to go on into: at most `FOLLOW` away from a slice where it was found.
+
+    `has_tumor`: (slice,), what was found so far. Slices with an override stay as they are.
+    """
+    near = np.convolve(has_tumor, np.ones(2 * FOLLOW + 1), mode="same") > 0.5
+    near[list(overrides or {})] = False
+    return np.flatnonzero(near & (decisions == SKIP))
 
 
 @dataclass(frozen=True)

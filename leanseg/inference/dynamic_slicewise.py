@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.errors import BundleError
-from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose
+from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose, followed, score
 from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
@@ -83,8 +83,9 @@ class DynamicSlicewiseEngine:
             overrides: slice of the model grid -> decision, whatever the network says.
             cost_bias: above 0 faster, below 0 more thorough than trained; see `inference/decisions.py`.
 
-        `notes` are those of `account` with the two arguments, `seconds` (`decide`, `position`, `segment`), and in
-        `slice_decisions` also `center_ras_mm`, the middle of the slice in the patient.
+        `notes` are those of `account` with the two arguments, `followed` (slices that were segmented only because tumor
+        was found beside them), `seconds` (`decide`, `position`, `segment`), and in `slice_decisions` also
+        `center_ras_mm`, the middle of the slice in the patient.
 
         Raises:
             InferenceCancelled: `progress` returned False.
@@ -92,16 +93,14 @@ class DynamicSlicewiseEngine:
             LeanSegError: an override that does not exist.
         """
         run = _Run(self, model_input.volume, progress, uncertainty == "flip_variance")
-        decisions = run.decide(cost_bias, overrides)
-        corners = run.corners(decisions)
-        run.segment(decisions, corners)
+        decisions, corners = run.decide(cost_bias, overrides)
         size = run.size_ji
         slices = [
             SliceDecision(int(d), (int(row), int(column)), run.bits.get(k, ()))
             for k, (d, (row, column)) in enumerate(zip(decisions, corners, strict=True))
         ]
         asked = {"cost_bias": cost_bias, "overrides": {int(k): int(d) for k, d in (overrides or {}).items()}}
-        notes = account(slices, self.config, size) | asked | {"seconds": run.seconds}
+        notes = account(slices, self.config, size) | asked | {"followed": run.followed, "seconds": run.seconds}
         if run.mirror:
             notes["gmacs"] = 2 * notes["gmacs"] - notes["deciding_gmacs"]
             notes["bit_weighted_gmacs"] = 2 * notes["bit_weighted_gmacs"] - notes["deciding_gmacs"]
@@ -129,6 +128,7 @@ class _Run:
         self.spread: Float32 = np.zeros((1, *self.image.shape[1:]), np.float32)
         self.bits: dict[int, tuple[int, ...]] = {}
         self.seconds = {"decide": 0.0, "position": 0.0, "segment": 0.0}
+        self.followed = 0
         self._done = 0
 
     @property
@@ -139,8 +139,27 @@ class _Run:
     def size_ji(self) -> tuple[int, int]:
         return self.image.shape[2], self.image.shape[3]
 
-    def decide(self, cost_bias: float, overrides: Mapping[int, int] | None) -> NDArray[np.int64]:
-        """(slice,) the decision for each."""
+    def decide(
+        self, cost_bias: float, overrides: Mapping[int, int] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Decide and segment: (slice,) the decision for each, and (slice, 2) where what it saw begins."""
+        config = self.engine.config
+        scores = self._scores(cost_bias)
+        decisions = choose(scores, config, overrides)
+        corners = np.zeros((self.slices, 2), np.int64)
+        chosen = np.flatnonzero(decisions != SKIP)
+        while chosen.size:
+            corners[chosen] = self.corners(decisions, chosen)
+            self.segment(decisions, corners, chosen)
+            found = (self.probabilities[0] > 0.5).any(axis=(1, 2))
+            chosen = followed(decisions, found, overrides) if config.follow else chosen[:0]
+            decisions[chosen] = scores[chosen, 1:].argmax(axis=1) + 1
+            self.followed += len(chosen)
+        step(self.progress, self.slices, self.slices, "done")
+        return decisions, corners
+
+    def _scores(self, cost_bias: float) -> NDArray[np.float64]:
+        """(slice, decision)"""
         config, choices = self.engine.config, len(self.engine.config.names)
         logits = np.zeros((self.slices, choices), np.float32)
         logits[:, -1] = 1.0  # without a decision network
@@ -148,14 +167,14 @@ class _Run:
             for batch, outputs in self._batches(DECISION, np.arange(self.slices), None, "decide"):
                 logits[batch] = checked(outputs, "decision_logits", (len(batch), choices))
         bias = cost_bias if config.decision_macs else 0.0
-        return choose(logits, config, self.size_ji, self.spacing_mm, bias, overrides)
+        return score(logits, config, self.size_ji, self.spacing_mm, bias)
 
-    def corners(self, decisions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(slice, 2): first row and column of what each decision sees, in whole pixels."""
+    def corners(self, decisions: NDArray[np.int64], chosen: NDArray[np.intp]) -> NDArray[np.int64]:
+        """(chosen, 2): first row and column of what the decision sees of each of these slices, in whole pixels."""
         config = self.engine.config
         corners = np.zeros((self.slices, 2), np.int64)
         is_crop = np.array([config.is_crop(n, self.size_ji) for n in range(len(config.names))])
-        cropped = np.flatnonzero(is_crop[decisions])
+        cropped = chosen[is_crop[decisions[chosen]]]
         crops = np.flatnonzero(is_crop)  # the decisions that crop, in the order of the network's positions
         for batch, outputs in self._batches(POSITION, cropped, None, "position"):
             a = checked(outputs, "position", (len(batch), len(crops), 2))
@@ -164,18 +183,18 @@ class _Run:
                 branch = config.branches[decisions[k] - 1]
                 room = np.subtract(self.size_ji, branch.size_ji).astype(np.float32)
                 corners[k] = np.rint(positions[of_size] * room)
-        return corners
+        return corners[chosen]
 
-    def segment(self, decisions: NDArray[np.int64], corners: NDArray[np.int64]) -> None:
-        """Fill probabilities, uncertainty and bits of every slice that is not skipped."""
+    def segment(self, decisions: NDArray[np.int64], corners: NDArray[np.int64], chosen: NDArray[np.intp]) -> None:
+        """Fill probabilities, uncertainty and bits of some slices, none of which is skipped."""
         config = self.engine.config
-        self._done = int(np.count_nonzero(decisions == SKIP))
+        self._done = self.slices - len(chosen)
         for decision, branch in enumerate(config.branches, start=1):
-            chosen = np.flatnonzero(decisions == decision)
+            alike = chosen[decisions[chosen] == decision]
             if config.is_crop(decision, self.size_ji):
-                self._fill_outside(chosen)
-            windows = {int(k): self._window(corners[k], branch.size_ji) for k in chosen}
-            for batch, outputs in self._batches(branch.name, chosen, windows, "segment"):
+                self._fill_outside(alike)
+            windows = {int(k): self._window(corners[k], branch.size_ji) for k in alike}
+            for batch, outputs in self._batches(branch.name, alike, windows, "segment"):
                 shape = (len(batch), len(config.regions), *branch.size_ji)
                 p = checked(outputs, "probabilities", shape)
                 mirrored = checked(outputs, "mirrored", shape) if self.mirror else None
@@ -184,7 +203,6 @@ class _Run:
                     bits = checked(outputs, "bits", (len(batch), len(branch.stage_macs)))
                     self.bits |= {int(k): tuple(int(b) for b in row) for k, row in zip(batch, bits, strict=True)}
                 self._done += len(batch)
-        step(self.progress, self.slices, self.slices, "done")
 
     def _window(self, corner: NDArray[np.int64], size_ji: tuple[int, int]) -> tuple[slice, slice]:
         row, column = (int(n) for n in corner)

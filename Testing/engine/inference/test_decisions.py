@@ -13,6 +13,8 @@ from leanseg.inference.decisions import (
     SliceDecision,
     account,
     choose,
+    followed,
+    score,
     with_neighbors,
 )
 
@@ -29,19 +31,20 @@ CONFIG = DynamicConfig(
 
 def test_the_largest_output_decides() -> None:
     logits = np.array([[3, 1, 2], [0, 1, 0], [-5, -6, -4]], np.float32)
-    assert choose(logits, CONFIG, SIZE, 1.0).tolist() == [0, 1, 2]
+    assert choose(score(logits, CONFIG, SIZE, 1.0), CONFIG).tolist() == [0, 1, 2]
 
 
 def test_the_bias_is_a_price_of_the_share_of_the_dearest() -> None:
     """c is 0, 1/2, 1: at a bias of 2 the outputs 0, 1.5, 2.4 become 0, 0.5, 0.4."""
     logits = np.array([[0, 1.5, 2.4]], np.float32)
-    assert [int(choose(logits, CONFIG, SIZE, 1.0, bias)[0]) for bias in (-1, 0, 1.7, 2, 2.9, 3.1)] == [2, 2, 2, 1, 1, 0]
+    chosen = [int(choose(score(logits, CONFIG, SIZE, 1.0, bias), CONFIG)[0]) for bias in (-1, 0, 1.7, 2, 2.9, 3.1)]
+    assert chosen == [2, 2, 2, 1, 1, 0]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=3), st.floats(-20, 20), st.floats(0, 20))
 def test_a_larger_bias_never_makes_a_slice_dearer(outputs: list[float], bias: float, more: float) -> None:
     logits = np.array([outputs], np.float32)
-    cheap, dear = (int(choose(logits, CONFIG, SIZE, 1.0, b)[0]) for b in (bias + more, bias))
+    cheap, dear = (int(choose(score(logits, CONFIG, SIZE, 1.0, b), CONFIG)[0]) for b in (bias + more, bias))
     assert CONFIG.macs_of(cheap, SIZE) <= CONFIG.macs_of(dear, SIZE)
 
 
@@ -56,12 +59,23 @@ def test_the_mean_of_the_neighbors_by_hand() -> None:
 def test_neighbors_are_counted_in_millimeters(spacing_mm: float, expected: list[int]) -> None:
     """Only slice 1 shows tumor, so certainly that it takes its neighbors along."""
     logits = np.array([[1, 0, 0], [0, 0, 9], [1, 0, 0], [1, 0, 0]], np.float32)
-    assert choose(logits, replace(CONFIG, neighbor_mm=1.0), SIZE, spacing_mm).tolist() == expected
+    config = replace(CONFIG, neighbor_mm=1.0)
+    assert choose(score(logits, config, SIZE, spacing_mm), config).tolist() == expected
 
 
 def test_the_skip_bias_is_how_much_more_certain_an_empty_slice_must_be() -> None:
     logits = np.array([[1, 0, 0], [2, 0, 0], [3, 0, 0]], np.float32)
-    assert choose(logits, replace(CONFIG, skip_bias=1.5), SIZE, 1.0).tolist() == [1, 0, 0]
+    config = replace(CONFIG, skip_bias=1.5)
+    assert choose(score(logits, config, SIZE, 1.0), config).tolist() == [1, 0, 0]
+
+
+def test_a_tumor_is_followed_two_slices_into_what_was_skipped() -> None:
+    decisions = np.array([0, 0, 0, 2, 1, 0, 0, 0, 2, 0])
+    has_tumor = np.array([0, 0, 0, 1, 0, 0, 0, 0, 0, 0], bool)  # in slice 3; slice 8 was segmented for nothing
+    assert followed(decisions, has_tumor).tolist() == [1, 2, 5]
+    assert followed(decisions, has_tumor, {2: 0, 5: 0}).tolist() == [1]
+    assert followed(decisions, np.zeros(10, bool)).tolist() == []
+    assert followed(np.zeros(1, np.int64), np.zeros(1, bool)).tolist() == []
 
 
 def test_everything_is_counted() -> None:
