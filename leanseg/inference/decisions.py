@@ -12,8 +12,8 @@ the choice for slice n is the k with the largest
 
 A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-neighbors-decide.md).
 A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
-never makes a slice dearer. With all three at 0 the largest output decides, as published. With `follow` a tumor that was
-found is followed into slices that were skipped: the segmentation knows better than the decision network where it ends.
+never makes a slice dearer. With all three at 0 the largest output decides, as published. With `follow` the segmentation
+corrects the decisions: it knows better than the decision network where a tumor ends. All that was computed is counted.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class DynamicConfig:
     skip_bias: float = 0.0
     """Above 0: skip only what is more certainly empty."""
     follow: bool = False
-    """A skipped slice next to tumor that was found is segmented after all, and so on to the ends of the tumor."""
+    """Follow a tumor that leaves what was computed: a crop whose edge cuts tumor is segmented whole, a skipped slice
+    beside tumor is segmented after all."""
 
     def __post_init__(self) -> None:
         if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):
@@ -160,6 +161,17 @@ def followed(
     return np.flatnonzero(near & (decisions == SKIP))
 
 
+def is_cut(tumor: NDArray[np.bool_], corner_ji: tuple[int, int], size_ji: tuple[int, int]) -> bool:
+    """Whether tumor (j, i) in a window that begins at `corner_ji` touches an edge that is not the edge of the slice."""
+    edges = (
+        (corner_ji[0] > 0, tumor[0]),
+        (corner_ji[0] + tumor.shape[0] < size_ji[0], tumor[-1]),
+        (corner_ji[1] > 0, tumor[:, 0]),
+        (corner_ji[1] + tumor.shape[1] < size_ji[1], tumor[:, -1]),
+    )
+    return any(inside and edge.any() for inside, edge in edges)
+
+
 @dataclass(frozen=True)
 class SliceDecision:
     """What was done with one slice."""
@@ -169,26 +181,32 @@ class SliceDecision:
     """First row and column of what was segmented."""
     bits: tuple[int, ...] = ()
     """That the network asks for in each encoder stage; empty where it chooses none."""
+    first: SliceDecision | None = None
+    """A crop that turned out too small, and was computed too."""
 
     def macs(self, config: DynamicConfig, size_ji: tuple[int, int]) -> tuple[int, float]:
         """Plain, and bit-weighted: the MACs of each stage times its bits / 32, as Med-DANet V2 counts."""
         plain = config.macs_of(self.decision, size_ji) + config.decision_macs
-        if not self.bits:
-            return plain, float(plain)
-        stages = config.branches[self.decision - 1].stage_macs
-        saved = sum(macs * (1 - bits / FULL_BITS) for macs, bits in zip(stages, self.bits, strict=True))
-        return plain, plain - saved
+        saved = 0.0
+        if self.bits:
+            stages = config.branches[self.decision - 1].stage_macs
+            saved = sum(macs * (1 - bits / FULL_BITS) for macs, bits in zip(stages, self.bits, strict=True))
+        if self.first is None:
+            return plain, plain - saved
+        before, weighted = self.first.macs(config, size_ji)
+        return plain + before - config.decision_macs, plain - saved + weighted - config.decision_macs
 
 
 def account(slices: list[SliceDecision], config: DynamicConfig, size_ji: tuple[int, int]) -> dict[str, Any]:
     """Everything counted, as plain values: what a report and a decision view show.
 
     `decisions` (name -> number of slices), `skipped`, `gmacs` and `bit_weighted_gmacs` of all slices with the small
-    networks, `deciding_gmacs` of those alone, `slice_decisions`.
+    networks, `deciding_gmacs` of those alone, `slice_decisions` (`first`: name of a crop that was too small).
     """
     costs = [one.macs(config, size_ji) for one in slices]
     counts = np.bincount([one.decision for one in slices], minlength=len(config.names))
-    cropped = sum(config.is_crop(one.decision, size_ji) for one in slices)
+    tried = [one for both in slices for one in (both, both.first) if one is not None]
+    cropped = sum(config.is_crop(one.decision, size_ji) for one in tried)
     return {
         "slices": len(slices),
         "decisions": dict(zip(config.names, counts.tolist(), strict=True)),
@@ -202,6 +220,7 @@ def account(slices: list[SliceDecision], config: DynamicConfig, size_ji: tuple[i
                 "corner_ji": list(one.corner_ji),
                 "bits": list(one.bits),
                 "gmacs": plain / 1e9,
+                "first": "" if one.first is None else config.names[one.first.decision],
             }
             for one, (plain, _) in zip(slices, costs, strict=True)
         ],

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.errors import BundleError
-from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose, followed, score
+from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose, followed, is_cut, score
 from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
@@ -83,9 +83,9 @@ class DynamicSlicewiseEngine:
             overrides: slice of the model grid -> decision, whatever the network says.
             cost_bias: above 0 faster, below 0 more thorough than trained; see `inference/decisions.py`.
 
-        `notes` are those of `account` with the two arguments, `followed` (slices that were segmented only because tumor
-        was found beside them), `seconds` (`decide`, `position`, `segment`), and in `slice_decisions` also
-        `center_ras_mm`, the middle of the slice in the patient.
+        `notes` are those of `account` with the two arguments, `followed` (slices that were segmented, or segmented
+        again, because tumor left what had been), `seconds` (`decide`, `position`, `segment`), and in `slice_decisions`
+        also `center_ras_mm`, the middle of the slice in the patient.
 
         Raises:
             InferenceCancelled: `progress` returned False.
@@ -93,12 +93,8 @@ class DynamicSlicewiseEngine:
             LeanSegError: an override that does not exist.
         """
         run = _Run(self, model_input.volume, progress, uncertainty == "flip_variance")
-        decisions, corners = run.decide(cost_bias, overrides)
+        slices = run.decide(cost_bias, overrides)
         size = run.size_ji
-        slices = [
-            SliceDecision(int(d), (int(row), int(column)), run.bits.get(k, ()))
-            for k, (d, (row, column)) in enumerate(zip(decisions, corners, strict=True))
-        ]
         asked = {"cost_bias": cost_bias, "overrides": {int(k): int(d) for k, d in (overrides or {}).items()}}
         notes = account(slices, self.config, size) | asked | {"followed": run.followed, "seconds": run.seconds}
         if run.mirror:
@@ -129,6 +125,8 @@ class _Run:
         self.bits: dict[int, tuple[int, ...]] = {}
         self.seconds = {"decide": 0.0, "position": 0.0, "segment": 0.0}
         self.followed = 0
+        self.cut: set[int] = set()
+        """Slices with a crop whose edge cuts tumor."""
         self._done = 0
 
     @property
@@ -139,24 +137,35 @@ class _Run:
     def size_ji(self) -> tuple[int, int]:
         return self.image.shape[2], self.image.shape[3]
 
-    def decide(
-        self, cost_bias: float, overrides: Mapping[int, int] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Decide and segment: (slice,) the decision for each, and (slice, 2) where what it saw begins."""
+    def decide(self, cost_bias: float, overrides: Mapping[int, int] | None) -> list[SliceDecision]:
+        """Decide for every slice, segment, and follow what leaves what was segmented."""
         config = self.engine.config
         scores = self._scores(cost_bias)
         decisions = choose(scores, config, overrides)
-        corners = np.zeros((self.slices, 2), np.int64)
+        done = [SliceDecision(SKIP)] * self.slices
         chosen = np.flatnonzero(decisions != SKIP)
         while chosen.size:
-            corners[chosen] = self.corners(decisions, chosen)
+            corners = self.corners(decisions, chosen)
             self.segment(decisions, corners, chosen)
-            found = (self.probabilities[0] > 0.5).any(axis=(1, 2))
-            chosen = followed(decisions, found, overrides) if config.follow else chosen[:0]
-            decisions[chosen] = scores[chosen, 1:].argmax(axis=1) + 1
+            for k in chosen:
+                first = done[k] if done[k].decision else None
+                row, column = corners[k]
+                done[k] = SliceDecision(int(decisions[k]), (int(row), int(column)), self.bits.get(int(k), ()), first)
+            chosen = self._leaving(decisions, scores, overrides or {}) if config.follow else chosen[:0]
             self.followed += len(chosen)
         step(self.progress, self.slices, self.slices, "done")
-        return decisions, corners
+        return done
+
+    def _leaving(
+        self, decisions: NDArray[np.int64], scores: NDArray[np.float64], overrides: Mapping[int, int]
+    ) -> NDArray[np.intp]:
+        """The slices that are to be segmented next; `decisions` says how."""
+        cut = np.array(sorted(self.cut - overrides.keys()), np.intp)
+        self.cut.clear()
+        decisions[cut] = len(self.engine.config.branches)
+        skipped = followed(decisions, (self.probabilities[0] > 0.5).any(axis=(1, 2)), overrides)
+        decisions[skipped] = scores[skipped, 1:].argmax(axis=1) + 1
+        return np.concatenate([cut, skipped])
 
     def _scores(self, cost_bias: float) -> NDArray[np.float64]:
         """(slice, decision)"""
@@ -170,7 +179,7 @@ class _Run:
         return score(logits, config, self.size_ji, self.spacing_mm, bias)
 
     def corners(self, decisions: NDArray[np.int64], chosen: NDArray[np.intp]) -> NDArray[np.int64]:
-        """(chosen, 2): first row and column of what the decision sees of each of these slices, in whole pixels."""
+        """(slice, 2): first row and column of what the decision sees of these slices, in whole pixels."""
         config = self.engine.config
         corners = np.zeros((self.slices, 2), np.int64)
         is_crop = np.array([config.is_crop(n, self.size_ji) for n in range(len(config.names))])
@@ -183,7 +192,7 @@ class _Run:
                 branch = config.branches[decisions[k] - 1]
                 room = np.subtract(self.size_ji, branch.size_ji).astype(np.float32)
                 corners[k] = np.rint(positions[of_size] * room)
-        return corners[chosen]
+        return corners
 
     def segment(self, decisions: NDArray[np.int64], corners: NDArray[np.int64], chosen: NDArray[np.intp]) -> None:
         """Fill probabilities, uncertainty and bits of some slices, none of which is skipped."""
@@ -230,6 +239,8 @@ class _Run:
                 self.spread[0, k, j, i] = flip_variance(one, mirrored[n]).max(axis=0)
                 one = 0.5 * (one + mirrored[n])
             self.probabilities[:, k, j, i] = one
+            if is_cut(one[0] > 0.5, (j.start, i.start), self.size_ji):
+                self.cut.add(int(k))
 
     def _batches(
         self,

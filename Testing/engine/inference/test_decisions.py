@@ -88,7 +88,7 @@ def test_everything_is_counted() -> None:
     assert notes["decisions"] == {"skip": 1, "crop": 1, "whole": 1} and notes["skipped"] == 1
     assert [one["gmacs"] * 1e9 for one in notes["slice_decisions"]] == pytest.approx([5, 105, 205])
     assert notes["slice_decisions"][1] | {"gmacs": 0} == {
-        **{"decision": "crop", "corner_ji": [1, 2], "bits": [8, 16], "gmacs": 0}
+        **{"decision": "crop", "corner_ji": [1, 2], "bits": [8, 16], "gmacs": 0, "first": ""}
     }
 
 

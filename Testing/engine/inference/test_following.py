@@ -1,12 +1,13 @@
-"""A tumor that was found is followed into slices that were skipped; graphs whose answers are known."""
+"""A tumor that leaves what was computed is followed; graphs whose answers are known."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from leanseg.inference.decisions import BranchConfig, DynamicConfig
+from leanseg.inference.decisions import BranchConfig, DynamicConfig, is_cut
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine
 from leanseg.processing.preprocess import ModelInput
 from leanseg.volume import Volume, VolumeGeometry
@@ -90,3 +91,72 @@ def test_where_nothing_is_found_nothing_is_followed() -> None:
 def test_every_slice_is_accounted_for() -> None:
     notes, _ = notes_of(VALUES, follow=True)
     assert notes["gmacs"] * 1e9 == 13 * 1 + 10 * 10
+
+
+# ── crops ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Known:
+    """Gives the same answer to every slice."""
+
+    runtime = "known"
+
+    def __init__(self, name: str, answer: list[Any]) -> None:
+        self.name, self.answer = name, np.array(answer, np.float32)
+
+    def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        return {self.name: np.stack([self.answer] * len(inputs["image"]))}
+
+
+def crop_notes(tumor_column: int, follow: bool = True, **options: Any) -> dict[str, Any]:
+    """One slice of 4 x 4, a crop of 2 x 2 from row 1 and column 1, and tumor in row 1 and a column."""
+    config = DynamicConfig(
+        branches=(BranchConfig("crop", "crop", (2, 2), (), 3), BranchConfig("whole", "whole", SIZE, (), 10)),
+        regions=("WT",),
+        decision_macs=1,
+        position_macs=2,
+        outside=(0.0,),
+        follow=follow,
+    )
+    graphs = {
+        "decision": Known("decision_logits", [0, 1, 0]),
+        "position": Known("position", [[0.5, 0.5]]),
+        "crop": Segmenting(),
+        "whole": Segmenting(),
+    }
+    array = np.ones((1, 1, *SIZE), np.float32)
+    array[0, 0, 1, tumor_column] = TUMOR
+    return (
+        DynamicSlicewiseEngine(graphs, config)
+        .predict(ModelInput(Volume(array, VolumeGeometry((1, *SIZE)))), **options)
+        .notes
+    )
+
+
+def test_a_crop_whose_edge_cuts_tumor_is_segmented_whole_and_both_are_counted() -> None:
+    """1 to decide, 2 for the position and 3 for the crop, 10 for the whole slice."""
+    notes = crop_notes(tumor_column=2)
+    (one,) = notes["slice_decisions"]
+    assert (one["decision"], one["first"], one["corner_ji"]) == ("whole", "crop", [0, 0]) and notes["followed"] == 1
+    assert notes["gmacs"] * 1e9 == notes["bit_weighted_gmacs"] * 1e9 == 1 + 2 + 3 + 10
+    assert notes["deciding_gmacs"] * 1e9 == 1 + 2
+
+
+def test_a_crop_that_holds_the_tumor_or_finds_none_is_enough() -> None:
+    (one,) = crop_notes(tumor_column=3)["slice_decisions"]
+    assert (one["decision"], one["first"], one["corner_ji"]) == ("crop", "", [1, 1])
+
+
+def test_a_crop_stays_one_if_the_user_says_so_or_nothing_is_followed() -> None:
+    assert crop_notes(2, overrides={0: 1})["slice_decisions"][0]["decision"] == "crop"
+    assert crop_notes(2, follow=False)["slice_decisions"][0]["decision"] == "crop"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "expected"), [(0, 1, True), (2, 1, False), (1, 0, False), (1, 2, True), (1, 1, False)]
+)
+def test_only_an_edge_inside_the_slice_cuts(row: int, column: int, expected: bool) -> None:
+    """A window of 3 x 3 in a slice of 4 x 4, at its left lower corner: only its upper and right edge can cut."""
+    tumor = np.zeros((3, 3), bool)
+    tumor[row, column] = True
+    assert is_cut(tumor, (1, 0), (4, 4)) == expected
