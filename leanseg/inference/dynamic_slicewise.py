@@ -162,7 +162,7 @@ class _Run:
         """The slices that are to be segmented next; `decisions` says how."""
         cut = np.array(sorted(self.cut - overrides.keys()), np.intp)
         self.cut.clear()
-        decisions[cut] = len(self.engine.config.branches)
+        decisions[cut] += 1
         skipped = followed(decisions, (self.probabilities[0] > 0.5).any(axis=(1, 2)), overrides)
         decisions[skipped] = scores[skipped, 1:].argmax(axis=1) + 1
         return np.concatenate([cut, skipped])

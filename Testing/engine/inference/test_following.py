@@ -133,7 +133,7 @@ def crop_notes(tumor_column: int, follow: bool = True, **options: Any) -> dict[s
     )
 
 
-def test_a_crop_whose_edge_cuts_tumor_is_segmented_whole_and_both_are_counted() -> None:
+def test_after_a_crop_whose_edge_cuts_tumor_comes_the_next_branch_and_both_are_counted() -> None:
     """1 to decide, 2 for the position and 3 for the crop, 10 for the whole slice."""
     notes = crop_notes(tumor_column=2)
     (one,) = notes["slice_decisions"]
