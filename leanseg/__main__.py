@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from leanseg import __version__
 from leanseg.errors import LeanSegError
-from leanseg.request import DEVICES, PRECISIONS, UNCERTAINTY_KINDS
+from leanseg.request import ALIGNMENTS, DEVICES, PRECISIONS, UNCERTAINTY_KINDS
 
 if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -100,6 +100,17 @@ def _add_segment(verbs: _Verbs) -> None:
         default=0.0,
         metavar="B",
         help="of a model that decides for each slice: above 0 faster, below 0 more thorough than trained, e.g. -2 or 2",
+    )
+    segment.add_argument(
+        "--align",
+        choices=ALIGNMENTS,
+        help="of several sequences: put them on the grid of the first INPUT as their headers say (resample, default), "
+        "or correct movements between them too (rigid)",
+    )
+    segment.add_argument(
+        "--strip-skull",
+        action="store_true",
+        help="of several sequences: set all but the brain to 0; rough, better use a tool made for it",
     )
     segment.add_argument("--largest-component", action="store_true", help="keep only the largest lesion of each slice")
     _add_runtime(segment)

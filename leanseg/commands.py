@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leanseg.errors import LeanSegError, MissingDependencyError, OutputError
-from leanseg.request import Progress
+from leanseg.request import Alignment, Progress
 
 if TYPE_CHECKING:
     from leanseg.api import Model
@@ -90,6 +90,7 @@ def segment(arguments: argparse.Namespace) -> None:
     from leanseg.files.images import read_image
     from leanseg.files.seg_nrrd import write_segmentation, write_volume
     from leanseg.inputs import inputs_for, split_inputs
+    from leanseg.processing.prepare_brain import prepare_brain
     from leanseg.report import Stopwatch, run_report, write_json
 
     if arguments.prompt is not None:
@@ -99,12 +100,19 @@ def segment(arguments: argparse.Namespace) -> None:
     watch = Stopwatch()
     model = load_engine(arguments.model, arguments.device, arguments.precision)
     paths = inputs_for(model.card, inputs)
+    takes_sequences = len(model.card.inputs) > 1
+    if not takes_sequences and (arguments.align is not None or arguments.strip_skull):
+        raise LeanSegError(f"{model.card.id} takes one image, no brain. Leave --align and --strip-skull away.")
     watch.loaded()
     volumes = {name: read_image(path) for name, path in paths.items()}
-    first = next(iter(volumes.values()))
+    reference, first = next(iter(volumes.items()))
+    remarks: list[str] = []
     with _progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
+        if takes_sequences:
+            align: Alignment = arguments.align or "resample"
+            volumes, remarks = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
         result = run_segment(
-            first if len(model.card.inputs) == 1 else volumes,
+            volumes if takes_sequences else first,
             model,
             postprocessing=_changed(model.postprocessing, arguments),
             uncertainty=arguments.uncertainty_kind or "entropy",
@@ -120,7 +128,7 @@ def segment(arguments: argparse.Namespace) -> None:
         write_json(run_report(model, watch, [case], gmacs=result.notes["gmacs"]), arguments.report)
     write_segmentation(result, arguments.output)
     print(text)
-    for warning in warnings:
+    for warning in [*remarks, *warnings]:
         print(f"leanseg: note: {warning}", file=sys.stderr)
 
 
@@ -129,14 +137,13 @@ def _findings(
 ) -> tuple[dict[str, Any], str, list[str]]:
     """Figures of a case for the report, what is printed, and what should be known before trusting it."""
     from leanseg.api import measure, measure_regions
-    from leanseg.processing.brain import MAX_BRAIN_ML
     from leanseg.summaries import brain_warnings, lesion_summary, region_summary
 
     card = model.card
     if "slice_decisions" in result.notes:
         volumes = measure_regions(result, model)
         figures = {"volumes_ml": volumes, **result.notes}
-        return figures, region_summary(volumes, result.notes, output), brain_warnings(result.notes, card, MAX_BRAIN_ML)
+        return figures, region_summary(volumes, result.notes, output), brain_warnings(result.notes, card)
     measurements = measure(result, result.segments[0].id)
     warnings = []
     if result.geometry.shape[0] > 1:

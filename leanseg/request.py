@@ -11,6 +11,10 @@ Precision = Literal["auto", "fp32", "int8"]
 UncertaintyKind = Literal["entropy", "flip_variance"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 UNCERTAINTY_KINDS: tuple[UncertaintyKind, ...] = ("entropy", "flip_variance")
+Alignment = Literal["resample", "rigid"]
+"""Of images on other grids: `resample` trusts the positions in the headers; `rigid` corrects them, because the patient
+moved between the sequences."""
+ALIGNMENTS: tuple[Alignment, ...] = ("resample", "rigid")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "int8")
 
 

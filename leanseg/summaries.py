@@ -40,14 +40,8 @@ def region_summary(volumes_ml: Mapping[str, float], notes: Mapping[str, Any], ou
     )
 
 
-def brain_warnings(notes: Mapping[str, Any], card: ModelCard, max_brain_ml: float) -> list[str]:
-    """What a person should know before trusting the result."""
-    warnings = []
-    if notes["missing"]:
-        warnings.append(f"without {', '.join(notes['missing'])}; {card.id} does without, but finds less.")
-    if notes["brain_ml"] > max_brain_ml:
-        warnings.append(
-            f"{notes['brain_ml']:.0f} ml are above 0, more than a brain. {card.id} was trained on brains without "
-            "skull: remove it first, and set the rest to 0."
-        )
-    return warnings
+def brain_warnings(notes: Mapping[str, Any], card: ModelCard) -> list[str]:
+    """What a person should know before trusting the result; `plausibility.sequence_warnings` speaks of the images."""
+    if not notes["missing"]:
+        return []
+    return [f"without {', '.join(notes['missing'])}; {card.id} does without, but finds less."]

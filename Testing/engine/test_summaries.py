@@ -25,11 +25,10 @@ def test_nothing_found_is_told() -> None:
     assert text.startswith("No tumor found; the segments are empty. Written: out.seg.nrrd\n")
 
 
-def test_a_complete_brain_without_skull_needs_no_warning() -> None:
-    assert brain_warnings(NOTES, CARD, 2200) == []
+def test_a_complete_brain_needs_no_warning() -> None:
+    assert brain_warnings(NOTES, CARD) == []
 
 
-def test_missing_sequences_and_a_skull_are_told() -> None:
-    first, second = brain_warnings({**NOTES, "missing": ["t1", "t2"], "brain_ml": 2200.5}, CARD, 2200)
-    assert first == "without t1, t2; tiny does without, but finds less."
-    assert "2200 ml are above 0, more than a brain" in second and "remove it first" in second
+def test_missing_sequences_are_told() -> None:
+    (only,) = brain_warnings({**NOTES, "missing": ["t1", "t2"]}, CARD)
+    assert only == "without t1, t2; tiny does without, but finds less."

@@ -30,7 +30,8 @@ MAX_BRAIN_ML = 2200
 """A human brain has 1000 to 1800 ml. Where more is above 0, the skull is probably still there."""
 MIN_BRAIN_MM = 16
 MAX_HEAD_MM = 320
-_MAX_OFFSET = 0.1  # of the smallest voxel side; headers round
+MAX_OFFSET = 0.1
+"""Of the smallest voxel side: headers round, so grids that differ by less are the same."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _check_same_grid(first: str, a: VolumeGeometry, name: str, b: VolumeGeometry
     if a.shape != b.shape:
         sizes = [" x ".join(str(n) for n in shape[::-1]) for shape in (b.shape, a.shape)]
         raise IncompatibleInputError(f"{name} has {sizes[0]} voxels, {first} {sizes[1]}; they must agree. {todo}")
-    if not a.is_close_to(b, _MAX_OFFSET * min(a.spacing_kji_mm)):
+    if not a.is_close_to(b, MAX_OFFSET * min(a.spacing_kji_mm)):
         raise IncompatibleInputError(
             f"{name} and {first} have as many voxels but lie elsewhere: voxels of {_mm(b.spacing_kji_mm[::-1])} and "
             f"{_mm(a.spacing_kji_mm[::-1])}, the first at {_mm(b.ijk_to_ras[:3, 3])} and {_mm(a.ijk_to_ras[:3, 3])} "

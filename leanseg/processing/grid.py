@@ -1,7 +1,8 @@
 """Every change of grid: Reorient, Resample, Crop, Pad. Each is recorded in a `GridTrace` and undone once.
 
-Nothing else moves voxels (invariant 2 of ARCHITECTURE.md), so a mask always comes back to the voxels it was
-computed from. Resampling is separable and linear, with a wider kernel when it shrinks (no aliasing).
+Nothing else moves voxels on their way to a network (invariant 2 of ARCHITECTURE.md), so a mask always comes back to the
+voxels it was computed from; images of other grids are first put on one by coregistration.py. Resampling is separable
+and linear, with a wider kernel when it shrinks (no aliasing).
 """
 
 from __future__ import annotations
