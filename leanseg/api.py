@@ -13,6 +13,7 @@ from leanseg.files.images import read_image
 from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine, graph_shapes
 from leanseg.inference.slicewise import SlicewiseEngine
+from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
 from leanseg.processing.brain import BrainInput, BrainPreprocessingConfig, preprocess_brain
 from leanseg.processing.measure import LesionMeasurement, measure_slice, volume_ml
 from leanseg.processing.postprocess import PostprocessingConfig, restore
@@ -34,7 +35,7 @@ class Model:
     """A bundle with the engine that runs it. The caller holds it; nothing is cached behind its back."""
 
     bundle: Bundle
-    engine: SlicewiseEngine | DynamicSlicewiseEngine
+    engine: SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine
     device: str
     precision: str
     preprocessing: PreprocessingConfig | BrainPreprocessingConfig
@@ -68,13 +69,15 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
     """
     bundle = find_bundle(model)
     card = bundle.card
-    if card.engine not in ("slicewise", "dynamic_slicewise"):
+    if card.engine not in ("slicewise", "dynamic_slicewise", "sliding_window"):
         raise BundleError(f"The model {card.id} needs the engine {card.engine!r}, which is not here. Update LeanSeg.")
     if device == "cuda" and precision == "int8":
         raise LeanSegError("INT8 runs on the CPU only. Use --device cpu, or --precision fp32 for cuda.")
     chosen = precision if precision != "auto" else "int8" if "int8" in card.precisions and device != "cuda" else "fp32"
     if card.engine == "slicewise":
         engine, preprocessing = _slicewise(bundle, device, chosen)
+    elif card.engine == "sliding_window":
+        engine, preprocessing = _sliding_window(bundle, device, chosen)
     else:
         engine, preprocessing = _dynamic(bundle, device, chosen)
     return Model(
@@ -112,6 +115,16 @@ def _dynamic(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
     with ThreadPoolExecutor() as pool:
         graphs = list(pool.map(lambda one: _cpu_graph(*one), wanted.values()))
     return DynamicSlicewiseEngine(dict(zip(wanted, graphs, strict=True)), config), preprocessing
+
+
+def _sliding_window(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
+    """Engine and preprocessing of a 3-D network of brains."""
+    card = bundle.card
+    if device == "cuda":
+        raise LeanSegError(f"{card.id} sees windows of a volume, which runs on the CPU only. Use --device cpu.")
+    preprocessing = parse_section(BrainPreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
+    config = parse_section(SlidingWindowConfig, card.engine_config, card.id, "card.engine_config")
+    return SlidingWindowEngine(_cpu_graph(bundle.graph(precision)), config, card.gmacs, len(card.labels)), preprocessing
 
 
 def _torch_graph(bundle: Bundle) -> Graph:

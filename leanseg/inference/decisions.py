@@ -73,8 +73,8 @@ class DynamicConfig:
     skip_bias: float = 0.0
     """Above 0: skip only what is more certainly empty."""
     follow: bool = False
-    """Follow a tumor that leaves what was computed: after a crop whose edge cuts tumor comes the next larger branch, and
-    a skipped slice beside tumor is segmented after all."""
+    """Follow a tumor that leaves what was computed: after a crop whose edge cuts tumor comes the next larger branch, a
+    skipped slice beside tumor is segmented after all."""
 
     def __post_init__(self) -> None:
         if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):

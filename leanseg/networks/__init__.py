@@ -10,6 +10,7 @@ from leanseg.networks.attention_unet import AttentionUNet, AttentionUNetConfig
 from leanseg.networks.blocks.residual_unet import ResidualUNet, ResidualUNetConfig
 from leanseg.networks.med_danet import MedDANet, MedDANetConfig
 from leanseg.networks.med_danet_v2 import MedDANetV2, MedDANetV2Config
+from leanseg.networks.segresnet import SegResNet, SegResNetConfig
 from leanseg.networks.trans_bts import TransBTS, TransBTSConfig
 from leanseg.schema import parse
 
@@ -18,6 +19,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "med_danet": (MedDANet, MedDANetConfig),
     "med_danet_v2": (MedDANetV2, MedDANetV2Config),
     "residual_unet": (ResidualUNet, ResidualUNetConfig),
+    "segresnet": (SegResNet, SegResNetConfig),
     "trans_bts": (TransBTS, TransBTSConfig),
 }
 

@@ -71,6 +71,10 @@ class TransBTSConfig:
             raise ValueError(f"dropout lies from 0 to below 1; got {self.channel_dropout} and {self.dropout}.")
 
     @property
+    def stride(self) -> int:
+        return STRIDE
+
+    @property
     def token_grid_kji(self) -> tuple[int, int, int]:
         k, j, i = self.grid_kji
         return k // STRIDE, j // STRIDE, i // STRIDE

@@ -40,10 +40,11 @@ class Snapshot:
 
     def contents(self) -> list[list[tuple[str, int]]]:
         """What the segmentations hold now: id, and checksum of the voxels and of their place, of every segment."""
-        return [_contents(segmentation) for segmentation in self._segmentations]
+        return [contentsOf(segmentation) for segmentation in self._segmentations]
 
 
-def _contents(segmentation: Any) -> list[tuple[str, int]]:
+def contentsOf(segmentation: Any) -> list[tuple[str, int]]:
+    """What a vtkSegmentation holds: id, and checksum of the voxels and of their place, of every segment."""
     found = []
     for n in range(segmentation.GetNumberOfSegments()):
         segment, checksum = segmentation.GetNthSegment(n), 0

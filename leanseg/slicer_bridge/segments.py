@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from leanseg.errors import IncompatibleInputError, LeanSegError, OutputError, Un
 from leanseg.segmentation import Segment
 from leanseg.slicer_bridge.frames import SequenceFrames, VolumeFrames
 from leanseg.slicer_bridge.history import Snapshot, UndoStack
+from leanseg.slicer_bridge.masking import checkMasking, editableVoxels
 from leanseg.slicer_bridge.nodes import checkVolume
-from leanseg.slicer_bridge.placement import LABELMAP, PlacedMask, arrayOf, modifierOf, placeMasks, readSegment
+from leanseg.slicer_bridge.placement import LABELMAP, PlacedMask, modifierOf, placeMasks, readSegment
 from leanseg.slicer_bridge.synchronized import (
     addEmptyCopy,
     itemSegmentation,
@@ -75,6 +77,7 @@ class SegmentWriter:
         self._editorNode = editorNode
         self._saveStateForUndo = saveStateForUndo
         self._undoStack = UndoStack()
+        self._isInOneState = False
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLScene(slicer.mrmlScene)
         self._logic.SetSegmentEditorNode(editorNode)
@@ -102,7 +105,7 @@ class SegmentWriter:
         if segmentId:
             _checkTarget(segmentationNode, segmentId)
         _checkMasks(frames, masks)
-        self._checkMasking(segmentationNode)
+        checkMasking(self._editorNode, segmentationNode)
         if isinstance(frames, SequenceFrames):
             synchronizedSequence(segmentationNode, frames.browserNode)
         elif masks:
@@ -123,47 +126,96 @@ class SegmentWriter:
             OutputError: Slicer did not write what it was told to.
             In each case everything is as it was before.
         """
+        if isinstance(frames, VolumeFrames):
+            return self.writeTogether(segmentationNode, frames, {segmentId: masks})
         _checkTarget(segmentationNode, segmentId)
         _checkMasks(frames, masks)
         if not masks:
             return []
+        with self._editing(segmentationNode, segmentId):
+            return sorted(self._writeItems(segmentationNode, segmentId, frames, masks))
+
+    def writeTogether(
+        self, segmentationNode: Any, frames: VolumeFrames, masks: Mapping[str, Masks], isNested: bool = False
+    ) -> list[str]:
+        """As `write`, for several segments by id, in one state for undo. Masking is asked before any is changed.
+
+        `isNested`: each mask lies inside the one before, from which it takes nothing, whatever the overwrite mode.
+
+        Raises:
+            IncompatibleInputError, UnknownNameError, OutputError: as `write`; no segment was changed.
+        """
+        for segmentId, ofFrames in masks.items():
+            _checkTarget(segmentationNode, segmentId)
+            _checkMasks(frames, ofFrames)
+        masks = {segmentId: ofFrames for segmentId, ofFrames in masks.items() if ofFrames}
+        if not masks:
+            return []
+        with self._editing(segmentationNode, next(iter(masks))):
+            placed = {one: placeMasks(segmentationNode, frames.volumeNode, each) for one, each in masks.items()}
+            editable = {one: editableVoxels(self._logic, segmentationNode, one, placed[one]) for one in placed}
+            losers: set[str] = set()
+            with self.oneState(segmentationNode):
+                for number, one in enumerate(placed):
+                    with self._overwriting(nothing=isNested and number > 0):
+                        losers |= self._modify(segmentationNode, one, placed[one], editable[one])
+            if segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole()) is None:
+                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(frames.volumeNode)
+        return sorted(losers - set(masks))
+
+    @contextmanager
+    def oneState(self, segmentationNode: Any) -> Iterator[None]:
+        """All that is done inside to the segments of a volume, adding some included, is one state for undo.
+
+        After an error the segments are as before.
+        """
+        if self._isInOneState:
+            yield
+            return
+        before = Snapshot([segmentationNode.GetSegmentation()])
+        if self._saveStateForUndo is not None:
+            self._saveStateForUndo()
+        self._isInOneState = True
+        try:
+            yield
+        except BaseException:
+            before.restore()
+            raise
+        finally:
+            self._isInOneState = False
+        if self._saveStateForUndo is None:
+            self._undoStack.push(segmentationNode, before)
+
+    @contextmanager
+    def _editing(self, segmentationNode: Any, segmentId: str) -> Iterator[None]:
+        """The segment editor works on a segment; after an error, on what it worked on before."""
         editor = self._editorNode
         if editor.GetScene() is None:
             raise IncompatibleInputError(_("The segment editor's settings are no longer in the scene. Open it again."))
         before = (editor.GetSegmentationNode(), editor.GetSelectedSegmentID())
-        losers: set[str] = set()
         try:
             editor.SetAndObserveSegmentationNode(segmentationNode)
             editor.SetSelectedSegmentID(segmentId)
             with slicer.util.NodeModify(segmentationNode):  # views follow once, at the end
-                if isinstance(frames, SequenceFrames):
-                    losers = self._writeItems(segmentationNode, segmentId, frames, masks)
-                else:
-                    losers = self._writeSlices(segmentationNode, segmentId, frames.volumeNode, masks)
+                yield
         except BaseException as error:
             editor.SetAndObserveSegmentationNode(before[0])
             editor.SetSelectedSegmentID(before[1])
             if isinstance(error, LeanSegError) or not isinstance(error, Exception):
                 raise
             raise OutputError(_("Writing failed ({error}); nothing was changed.").format(error=error)) from error
-        return sorted(losers)
 
-    def _writeSlices(self, segmentationNode: Any, segmentId: str, volumeNode: Any, masks: Masks) -> set[str]:
-        placed = placeMasks(segmentationNode, volumeNode, masks)
-        editable = self._editable(segmentationNode, segmentId, placed)
-        before = Snapshot([segmentationNode.GetSegmentation()])
-        if self._saveStateForUndo is not None:
-            self._saveStateForUndo()
-        try:
-            losers = self._modify(segmentationNode, segmentId, placed, editable)
-        except BaseException:
-            before.restore()
-            raise
-        if segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole()) is None:
-            segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        if self._saveStateForUndo is None:
-            self._undoStack.push(segmentationNode, before)
-        return losers
+    @contextmanager
+    def _overwriting(self, nothing: bool) -> Iterator[None]:
+        """Other segments keep their voxels for a while; nobody notices."""
+        editor, mode = self._editorNode, self._editorNode.GetOverwriteMode()
+        with slicer.util.NodeModify(editor):
+            try:
+                if nothing:
+                    editor.SetOverwriteMode(editor.OverwriteNone)
+                yield
+            finally:
+                editor.SetOverwriteMode(mode)
 
     def _writeItems(self, segmentationNode: Any, segmentId: str, frames: SequenceFrames, masks: Masks) -> set[str]:
         browser = frames.browserNode
@@ -184,7 +236,7 @@ class SegmentWriter:
                 for index, mask in masks.items():
                     show(index)
                     placed = placeMasks(segmentationNode, frames.volumeNode, {0: mask})
-                    editable = self._editable(segmentationNode, segmentId, placed)
+                    editable = editableVoxels(self._logic, segmentationNode, segmentId, placed)
                     losers |= self._modify(segmentationNode, segmentId, placed, editable)
         except BaseException:
             before.restore()
@@ -196,36 +248,6 @@ class SegmentWriter:
             raise
         self._undoStack.push(segmentationNode, before)
         return losers
-
-    def _editable(self, segmentationNode: Any, segmentId: str, placed: PlacedMask) -> NDArray[np.bool_]:
-        """(k, j, i): where mask mode and intensity range allow editing. Raises as `_checkMasking`."""
-        editor = self._editorNode
-        mode, maskSegment = editor.GetMaskMode(), editor.GetMaskSegmentID() or ""
-        hasRange = editor.GetSourceVolumeIntensityMask()
-        if mode == slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere and not hasRange:
-            return np.ones(placed.mask.shape, bool)
-        self._checkMasking(segmentationNode)
-        if hasRange and not self._logic.UpdateAlignedSourceVolume():
-            raise OutputError(_("Slicer could not read the source volume; nothing was changed. Choose it again."))
-        source = (self._logic.GetAlignedSourceVolume(), editor.GetSourceVolumeIntensityMaskRange()) if hasRange else ()
-        forbidden = slicer.vtkOrientedImageData()
-        if not segmentationNode.GenerateEditMask(forbidden, mode, placed.grid, segmentId, maskSegment, *source):
-            raise OutputError(_("Slicer could not compute where editing is allowed; nothing was changed."))
-        return np.asarray(arrayOf(forbidden) == 0)
-
-    def _checkMasking(self, segmentationNode: Any) -> None:
-        """Raises IncompatibleInputError: masking needs a segment or volume that is not chosen: Slicer does nothing."""
-        editor = self._editorNode
-        isInsideOne = editor.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
-        maskSegment = editor.GetMaskSegmentID() or ""
-        if isInsideOne and segmentationNode.GetSegmentation().GetSegment(maskSegment) is None:
-            raise IncompatibleInputError(
-                _("Editing is allowed inside one segment only, but none is chosen. Choose one under Masking.")
-            )
-        if editor.GetSourceVolumeIntensityMask() and editor.GetSourceVolumeNode() is None:
-            raise IncompatibleInputError(
-                _("Editing is limited to a range of intensities, but no source volume is chosen. Choose one.")
-            )
 
     def _modify(
         self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]

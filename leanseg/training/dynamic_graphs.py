@@ -15,7 +15,6 @@ no INT8 graph: they are small, and it takes longer to compile than it saves on a
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import OUTSIDE_LOGITS, MedDANetV2
 from leanseg.training.graphs import export_onnx, fold_batch_norm, quantize_int8, store_weights_as_fp16
-from leanseg.training.recipe import NeighborsConfig
+from leanseg.training.recipe import DeploymentConfig
 
 Float32 = NDArray[np.float32]
 EXPORTED = ("med_danet", "med_danet_v2", "residual_unet")
@@ -114,9 +113,10 @@ def _branch_config(network: MedDANetV2, choice: int, name: str, part: str, size_
 
 
 def dynamic_config(
-    network: nn.Module, size_ji: tuple[int, int], temperature: float, neighbors: NeighborsConfig | None = None
+    network: nn.Module, size_ji: tuple[int, int], temperature: float, deployment: DeploymentConfig | None = None
 ) -> DynamicConfig:
     """What the engine needs to know about a network; raises as `branches_of`."""
+    deployment = deployment or DeploymentConfig()
     small = {name: getattr(network, name, None) for name in (DECISION, POSITION)}
     macs = {name: 0 if module is None else module.macs(*size_ji) for name, module in small.items()}
     outside = torch.tensor([OUTSIDE_LOGITS[0], *(OUTSIDE_LOGITS[1],) * len(REGION_NAMES)]) / temperature
@@ -127,7 +127,9 @@ def dynamic_config(
         decision_macs=macs[DECISION],
         position_macs=macs[POSITION],
         outside=tuple(regions),
-        **dataclasses.asdict(neighbors or NeighborsConfig()),
+        neighbor_mm=deployment.neighbor_mm,
+        skip_bias=deployment.skip_bias,
+        follow=deployment.follow,
     )
 
 

@@ -21,6 +21,8 @@ from leanseg.training.metrics import dice_of_masks
 from leanseg.volume import Volume
 
 SKIPPED = "skip"
+THOROUGH = -1e6
+"""A cost bias at which no output of a decision network matters."""
 
 
 class BrainFigures(NamedTuple):
@@ -38,11 +40,13 @@ def evaluate_brains(
     watch: Stopwatch | None = None,
     progress: Progress = no_progress,
     sequences: Sequence[str] | None = None,
+    cost_bias: float = 0.0,
 ) -> BrainFigures:
     """Dice of WT, TC and ET of each case (1 where truth and prediction are both empty, as BraTS counts), and decisions.
 
     `tumor_skipped` is the fraction of the slices with tumor that were skipped, `empty_skipped` that of the others.
-    `sequences` restricts the cases to some of their images.
+    `sequences` restricts the cases to some of their images. `cost_bias` as of `api.segment`; `THOROUGH` runs the branch
+    that does the most on every slice.
 
     Raises:
         LeanSegError: a model of something else, a case without truth, or none of these sequences.
@@ -56,8 +60,8 @@ def evaluate_brains(
         images = {k: v for k, v in read_sequences(case).items() if sequences is None or k in sequences}
         truth = read_regions(case)
         watch.begin_image()
-        segmentation = segment(images, model)
-        watch.image_done(segmentation.notes["slices"])
+        segmentation = segment(images, model, cost_bias=cost_bias)
+        watch.image_done(segmentation.notes.get("slices", truth.geometry.shape[0]))
         on_model_grid = _on_model_grid(images, truth, model.preprocessing)
         rows.append({"id": case.id, "split": case.split, **_figures(segmentation, truth, on_model_grid)})
     step(progress, len(cases), len(cases), "done")
@@ -80,13 +84,14 @@ def _figures(segmentation: Segmentation, truth: Volume, has_tumor: NDArray[np.bo
         for name, mask, region in masks
     }
     notes = segmentation.notes
+    figures = {**dice, "dice": float(np.mean(list(dice.values()))), "gmacs": float(notes["gmacs"])}
+    if "slice_decisions" not in notes:  # a network that does the same with every slice or window
+        return figures
     skipped = np.array([one["decision"] == SKIPPED for one in notes["slice_decisions"]])
     return {
-        **dice,
-        "dice": float(np.mean(list(dice.values()))),
+        **figures,
         "tumor_skipped": float(skipped[has_tumor].mean()) if has_tumor.any() else math.nan,
         "empty_skipped": float(skipped[~has_tumor].mean()) if (~has_tumor).any() else math.nan,
-        "gmacs": float(notes["gmacs"]),
         "bit_weighted_gmacs": float(notes["bit_weighted_gmacs"]),
         "decisions": notes["decisions"],
     }

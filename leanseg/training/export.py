@@ -29,6 +29,7 @@ from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.dynamic_graphs import EXPORTED
 from leanseg.training.export_dynamic import export_dynamic
+from leanseg.training.export_volumes import export_volumes
 from leanseg.training.graphs import (
     CalibratedNetwork,
     export_onnx,
@@ -38,6 +39,7 @@ from leanseg.training.graphs import (
 )
 from leanseg.training.metrics import expected_calibration_error
 from leanseg.training.provenance import data_licenses, stages_of, versions
+from leanseg.training.recipe import NETWORKS_3D
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, write_bundle
 from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
@@ -69,8 +71,10 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
     recipe, network = load_run(run)
     if recipe.network in EXPORTED:
         return export_dynamic(recipe, network, run, folder, data)
+    if recipe.network in NETWORKS_3D:
+        return export_volumes(recipe, network, run, folder, data)
     if recipe.network != "attention_unet":
-        raise UnknownNameError("exporter for network", recipe.network, ("attention_unet", *EXPORTED))
+        raise UnknownNameError("exporter for network", recipe.network, ("attention_unet", *EXPORTED, *NETWORKS_3D))
     train_arrays, val_arrays = (
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)

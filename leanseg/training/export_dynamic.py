@@ -23,7 +23,7 @@ from leanseg.training.dynamic_graphs import branches_of, dynamic_config, dynamic
 from leanseg.training.evaluate_brains import evaluate_brains
 from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
-from leanseg.weights.bundle import Bundle, rewrite_card, write_bundle
+from leanseg.weights.bundle import Bundle, write_bundle
 from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
 CALIBRATION_SLICES = 64
@@ -57,15 +57,22 @@ def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, 
     branches_of(network, recipe.size_ji)  # refuses before the data are read
     train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     temperature = fit_class_temperature(branches_of(network, recipe.size_ji)[-1].network, val_arrays)
-    config = dynamic_config(network, recipe.size_ji, temperature, recipe.neighbors)
+    config = dynamic_config(network, recipe.size_ji, temperature, recipe.deployment)
     slices = calibration_slices(train_arrays, recipe.seed)
     graphs = dynamic_graphs(network, recipe.size_ji, temperature, slices)
     card = _card(recipe, network, run, folder.name, config, temperature)
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
-    bundle = write_bundle(card, graphs, safetensors.torch.save(half), folder)
-    card = dataclasses.replace(bundle.card, metrics={"validation": _validation(recipe, bundle, run, data)})
-    rewrite_card(bundle, card)
-    return dataclasses.replace(bundle, card=card)
+    weights = safetensors.torch.save(half)
+    bundle = write_bundle(card, graphs, weights, folder)
+    card = dataclasses.replace(card, metrics={"validation": validation(recipe, bundle, run, data)})
+    kept = graphs if recipe.deployment.keep_fp32 else _without_twins(graphs)
+    return write_bundle(card, kept, weights, folder)
+
+
+def _without_twins(graphs: dict[str, bytes]) -> dict[str, bytes]:
+    """Without the fp32 graphs of what has an INT8 graph."""
+    twins = {name.replace("_int8", "_fp32") for name in graphs if name.endswith("_int8")}
+    return {name: data for name, data in graphs.items() if name not in twins}
 
 
 def calibration_slices(arrays: TrainingArrays, seed: int) -> Tensor:
@@ -109,7 +116,7 @@ def _card(
     )
 
 
-def _validation(recipe: Recipe, bundle: Bundle, run: Path, data: Path) -> dict[str, Any]:
+def validation(recipe: Recipe, bundle: Bundle, run: Path, data: Path) -> dict[str, Any]:
     """Means of both precisions on the validation part, through the bundle as in use."""
     every = read_cases(data / BRATS_FOLDER)
     cases = [case for part in recipe.data.val for case in select(every, part.partition(":")[2])]

@@ -56,11 +56,11 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 def export_onnx(
     network: nn.Module,
     in_channels: int,
-    size_ji: tuple[int, int],
+    size_ji: tuple[int, ...],
     outputs: Sequence[str] = ("probabilities",),
     any_shape: bool = False,
 ) -> onnx.ModelProto:
-    """A network in eval mode as a graph `image` -> `outputs` of batch 1 and fixed size.
+    """A network in eval mode as a graph `image` -> `outputs` of batch 1 and fixed size, (k,) j, i.
 
     `any_shape`: of any batch, height and width instead (multiples of 8); `size_ji` is an example.
     """

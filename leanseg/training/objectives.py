@@ -70,7 +70,8 @@ class Supervised:
     loss: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = self.loss(network(batch.images).float(), batch.targets)
+        logits = network(batch.images).float()
+        loss = self.loss(logits.flatten(2, -2), batch.targets.flatten(2, -2))  # a volume is a tall slice
         return loss, {}
 
 

@@ -15,12 +15,14 @@ from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.schema import parse
 from leanseg.training.augment import AugmentConfig, SequenceAugmentConfig
 from leanseg.training.data.case import LESION_CLASSES
+from leanseg.training.data.patches import PatchesConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+NETWORKS_3D = ("segresnet", "trans_bts")
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -145,13 +147,17 @@ class DecisionsConfig:
 
 
 @dataclass(frozen=True)
-class NeighborsConfig:
-    """How an exported model decides from the outputs of its decision network (inference/decisions.py)."""
+class DeploymentConfig:
+    """How a model that decides for each slice is exported."""
 
     neighbor_mm: float = 0.0
     """Slices as near as this decide together."""
     skip_bias: float = 0.0
-    """Above 0: skip only what is more certainly empty."""
+    """Above 0: skip only what is more certainly empty (inference/decisions.py)."""
+    follow: bool = False
+    """Follow a tumor that was found into skipped slices."""
+    keep_fp32: bool = True
+    """False: the fp32 graphs of what has INT8 graphs are measured and left out; the bundle is half as large."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,8 @@ class Recipe:
     brain: BrainPreprocessingConfig | None = None
     """Of brains with several sequences; takes the place of `preprocessing`, and `sequences` that of the intensities in
     `augment`."""
+    patches: PatchesConfig | None = None
+    """Of a network that sees three dimensions: it is trained on patches of volumes."""
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -183,11 +191,12 @@ class Recipe:
     """What `med_danet_v2` is trained with."""
     decisions: DecisionsConfig | None = None
     """What `med_danet` is trained with."""
-    neighbors: NeighborsConfig = field(default_factory=NeighborsConfig)
+    deployment: DeploymentConfig = field(default_factory=DeploymentConfig)
     """Of both, after training."""
 
     def __post_init__(self) -> None:
         self._check_method()
+        self._check_patches()
 
     def _check_method(self) -> None:
         """At most one way to train, and the one that the network needs.
@@ -210,6 +219,23 @@ class Recipe:
                 raise ValueError(f"a {network} learns to decide by [{name}] only. Add a section [{name}].")
         if self.decisions is not None and self.init:
             raise ValueError("init and decisions.bank both give the weights of the bank. Leave init out.")
+
+    def _check_patches(self) -> None:
+        """[patches] where the network sees three dimensions, and nowhere else.
+
+        Raises:
+            ValueError: not so, or patches that are larger than slices.
+        """
+        is_3d, others = self.network in NETWORKS_3D, (self.distillation, self.phases, self.decisions)
+        if is_3d != (self.patches is not None) or (is_3d and (self.brain is None or any(others))):
+            raise ValueError(
+                f"{' and '.join(NETWORKS_3D)} need [patches] and [brain] and no other method, and only they do; the "
+                f"network is {self.network}."
+            )
+        if self.patches is not None:
+            (_, height, width), (j, i) = self.patches.size_kji, self.size_ji
+            if height > j or width > i:
+                raise ValueError(f"patches of {height} x {width} do not fit into slices of {j} x {i}.")
 
     @property
     def size_ji(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from leanseg.errors import LeanSegError
 from leanseg.networks.attention_unet import AttentionUNet
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
+from leanseg.networks.med_danet_v2 import MedDANetV2
 from leanseg.training.data.arrays import TrainingArrays, load_parts
 from leanseg.training.med_danet import DecisionTraining, load_bank
 from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
@@ -18,6 +19,7 @@ from leanseg.training.objectives import Objective, Supervised, build_loss
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
 from leanseg.training.trainer import Report, Trainer, load_run
+from leanseg.training.volumes import VolumeTrainer
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,7 +33,8 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     objective = _objective(recipe, train_arrays)
     try:
-        trainer = Trainer(recipe, train_arrays, val_arrays, objective, folder, report)
+        kind = Trainer if recipe.patches is None else VolumeTrainer
+        trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)
         if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
             _begin_stage_2(trainer, objective, recipe.decisions)
         if recipe.average:
@@ -85,10 +88,15 @@ def _begin_stage_2(trainer: Trainer, objective: DecisionTraining, config: Decisi
 
 
 def _member(run: str, recipe: Recipe) -> ResidualUNet:
-    """A trained member of the bank; of the same grid and the same training cases, so that no held-out case leaks in."""
+    """A trained member of the bank, or what segments whole slices in a Med-DANet V2.
+
+    Of the same grid and the same training cases, so that no held-out case leaks in.
+    """
     of_member, network = load_run(Path(run))
+    if isinstance(network, MedDANetV2):
+        network = network.static()
     if not isinstance(network, ResidualUNet):
-        raise LeanSegError(f"The member {run} is a {of_member.network}; a residual_unet is needed.")
+        raise LeanSegError(f"The member {run} is a {of_member.network}; a residual_unet or med_danet_v2 is needed.")
     for what, its, ours in (
         ("preprocessing", of_member.brain, recipe.brain),
         ("training data", of_member.data.train, recipe.data.train),

@@ -70,7 +70,14 @@ class ModelCard:
     @property
     def precisions(self) -> tuple[str, ...]:
         """In which the model can run."""
-        return tuple(sorted({key.rpartition("_")[2] for key in self.graphs}))
+        parts, kinds = ({key.rpartition("_")[n] for key in self.graphs} for n in (0, 2))
+        fits = [p for p in kinds if all(self._graph_of(part, p) for part in parts)]
+        return tuple(sorted(fits))
+
+    def _graph_of(self, part: str, precision: str) -> str:
+        """Its key: in this precision, else in fp32, as of the small networks; nothing if there is neither."""
+        names = (f"{part}_{p}".lstrip("_") for p in (precision, "fp32"))
+        return next((name for name in names if name in self.graphs), "")
 
     def files(self, precision: str) -> dict[str, FileCard]:
         """The graphs that run in a precision, by part; a model of one graph has the part "".
@@ -83,11 +90,7 @@ class ModelCard:
                 f"The model {self.id} has no {precision} graph. Choose one of: {', '.join(self.precisions)}."
             )
         parts = {key.rpartition("_")[0] for key in self.graphs}
-        names = {part: [f"{part}_{p}".lstrip("_") for p in (precision, "fp32")] for part in sorted(parts)}
-        found = {part: [name for name in wanted if name in self.graphs] for part, wanted in names.items()}
-        if lacking := [part for part, name in found.items() if not name]:
-            raise BundleError(f"The model {self.id} has no fp32 graph {', '.join(lacking)}. Restore the bundle.")
-        return {part: self.graphs[name[0]] for part, name in found.items()}
+        return {part: self.graphs[self._graph_of(part, precision)] for part in sorted(parts)}
 
     def checksum(self, precision: str) -> str:
         """SHA-256 of the graph that runs; of several, that of their checksums in the order of the parts."""

@@ -1,5 +1,6 @@
 """A Med-DANet becomes a bundle that the USE floor loads, and both say the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from leanseg.training.data.brats import LICENSE, read_cases, read_sequences
 from leanseg.training.dynamic_graphs import branches_of, dynamic_config
 from leanseg.training.evaluate_brains import evaluate_brains
 from leanseg.training.export import export
-from leanseg.training.export_dynamic import calibration_slices
-from leanseg.training.recipe import Recipe, load_recipe
+from leanseg.training.export_dynamic import calibration_slices, export_dynamic
+from leanseg.training.recipe import DeploymentConfig, Recipe, load_recipe
 from leanseg.training.run import train
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, read_bundle
@@ -45,6 +46,23 @@ def test_crop_sizes_share_a_graph_and_the_small_networks_have_no_int8(bundle: Bu
     names = ["crop_fp32", "crop_int8", "decision_fp32", "position_fp32", "whole_fp32", "whole_int8"]
     assert sorted(bundle.card.graphs) == names and bundle.card.precisions == ("fp32", "int8")
     assert read_bundle(bundle.folder) == bundle
+
+
+def test_a_bundle_may_leave_the_fp32_graphs_out(
+    run: tuple[Recipe, Path], bundle: Bundle, brains: Path, tmp_path: Path
+) -> None:
+    deployment = DeploymentConfig(neighbor_mm=3.0, skip_bias=0.5, keep_fp32=False)
+    small = export_dynamic(
+        replace(run[0], deployment=deployment), load_run(run[1])[1], *run[1:], tmp_path / "s", brains
+    )
+    names = ["crop_int8", "decision_fp32", "position_fp32", "whole_int8"]
+    assert sorted(small.card.graphs) == names and small.card.precisions == ("int8",)
+    assert sorted(path.name for path in small.folder.glob("*.onnx")) == [f"s_{name}.onnx" for name in names]
+    assert {"int8", "fp32", "int8_minus_fp32_dice_WT"} <= set(small.card.metrics["validation"])
+    config = small.card.engine_config
+    assert (config["neighbor_mm"], config["skip_bias"]) == (3.0, 0.5)
+    assert (bundle.card.engine_config["neighbor_mm"], bundle.card.engine_config["skip_bias"]) == (0.0, 0.0)
+    load_engine(str(small.folder))
 
 
 def test_the_card_holds_what_use_needs_and_where_it_comes_from(bundle: Bundle, run: tuple[Recipe, Path]) -> None:

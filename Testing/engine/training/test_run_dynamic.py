@@ -116,6 +116,17 @@ def test_a_recipe_trains_the_decision_network_of_a_bank(brains: Path, bank: list
         assert all(torch.equal(value, trained[key]) for key, value in network.bank[n].state_dict().items())
 
 
+def test_what_segments_whole_slices_in_med_danet_v2_may_be_a_member(
+    brains: Path, bank: list[str], tmp_path: Path
+) -> None:
+    train(load_recipe("med_danet_v2", (*V2, "optimizer.epochs=1")), brains, tmp_path / "v2", False, silent)
+    train(with_bank([bank[0], str(tmp_path / "v2")]), brains, tmp_path / "run", False, silent)
+    v2, network = load_run(tmp_path / "v2")[1], load_run(tmp_path / "run")[1]
+    assert isinstance(v2, MedDANetV2) and isinstance(network, MedDANet)
+    whole = v2.static().state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in network.bank[1].state_dict().items())
+
+
 def test_training_of_decisions_that_was_interrupted_ends_where_the_uninterrupted_one_does(
     brains: Path, bank: list[str], tmp_path: Path
 ) -> None:
@@ -145,7 +156,7 @@ def test_members_that_do_not_fit_are_refused(
 
 def test_a_member_of_another_kind_is_refused(brains: Path, bank: list[str], tmp_path: Path) -> None:
     train(with_bank(bank), brains, tmp_path / "run", resume=False, report=silent)
-    with pytest.raises(LeanSegError, match="is a med_danet; a residual_unet is needed"):
+    with pytest.raises(LeanSegError, match="is a med_danet; a residual_unet or med_danet_v2 is needed"):
         train(with_bank([str(tmp_path / "run")] * 2), brains, tmp_path / "other", resume=False, report=silent)
 
 

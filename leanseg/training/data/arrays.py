@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from leanseg.errors import LeanSegError
 from leanseg.processing.brain import BrainPreprocessingConfig
@@ -27,7 +28,8 @@ class TrainingArrays:
     """All cases of a split in memory, on the model grid."""
 
     images: Tensor
-    """(image, channel, height, width): gray ultrasound, float32 in [0, 1]; or slices of z-scored sequences, float16"""
+    """(image, channel, height, width): gray ultrasound, float32 in [0, 1]; or slices of z-scored sequences, float16;
+    or (volume, channel, k, j, i) for 3-D networks"""
     targets: Tensor
     """(image, label, height, width), uint8: lesion; or the nested regions WT, TC, ET"""
     classes: Tensor
@@ -84,6 +86,21 @@ def load_brain_slices(cases: Sequence[BratsCase], config: BrainPreprocessingConf
     return TrainingArrays(torch.cat(images), masks, has_tumor, torch.tensor(owners), tuple(case.id for case in cases))
 
 
+def load_brain_volumes(cases: Sequence[BratsCase], config: BrainPreprocessingConfig, depth: int) -> TrainingArrays:
+    """Whole volumes, (case, channel, k, j, i): zeros on both sides up to the deepest, and at least to `depth`."""
+    pairs = [load_pair(case, config) for case in cases]
+    depth = max(depth, *(regions.shape[1] for _, regions in pairs))
+    images, targets = [], []
+    for model_input, regions in pairs:
+        before = (depth - regions.shape[1]) // 2
+        padding = (0, 0, 0, 0, before, depth - regions.shape[1] - before)
+        images.append(pad(torch.from_numpy(model_input.volume.array).half(), padding))
+        targets.append(pad(torch.from_numpy(regions), padding))
+    each = torch.arange(len(cases))
+    has_tumor = torch.ones_like(each)
+    return TrainingArrays(torch.stack(images), torch.stack(targets), has_tumor, each, tuple(case.id for case in cases))
+
+
 def load_parts(parts: Sequence[str], root: Path, recipe: Recipe) -> TrainingArrays:
     """The parts of data sets that a recipe names, `root` being the folder that holds the data sets.
 
@@ -98,4 +115,6 @@ def load_parts(parts: Sequence[str], root: Path, recipe: Recipe) -> TrainingArra
         if name != "brats":
             raise LeanSegError(f"A recipe with a [brain] section reads parts of brats; got {part!r}.")
         cases += select(read_cases(root / BRATS_FOLDER), which)
+    if recipe.patches is not None:
+        return load_brain_volumes(cases, recipe.brain, recipe.patches.size_kji[0])
     return load_brain_slices(cases, recipe.brain)

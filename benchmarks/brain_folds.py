@@ -1,0 +1,153 @@
+"""How good is Med-DANet V2 on brains that it never saw? `python benchmarks/brain_folds.py MODELS --root DIR`.
+
+MODELS holds bundles that were exported from runs of a cross-validation (trained on brats:without_foldN; which fold that
+leaves is read from the card):
+
+    leanseg train med_danet_v2 --set 'data.train=["brats:without_foldN"]' --set 'data.val=["brats:foldN"]' --out RUN
+    leanseg export RUN -o MODELS/foldN
+
+Every case is segmented by the model that did not see it, as the model decides, with every slice computed whole (the
+static network), without what corrects the decisions (inference/decisions.py), and with some sequences only. Figures are
+means and standard deviations over the cases; differences are paired. `--card BUNDLE` writes the first column into the
+card of the model that is trained on all cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from leanseg.api import Model, load_engine
+from leanseg.errors import LeanSegError
+from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine
+from leanseg.processing.brain import SEQUENCES
+from leanseg.training.data.brats import FOLDS, read_cases, select
+from leanseg.training.evaluate_brains import THOROUGH, evaluate_brains
+from leanseg.weights.bundle import read_bundle, rewrite_card
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One way to use a model."""
+
+    sequences: tuple[str, ...] | None = None
+    """Of the case; None: all."""
+    cost_bias: float = 0.0
+    deciding: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Changes of the card's `engine_config`."""
+
+
+AS_DECIDED = "as decided"
+ALONE = {"neighbor_mm": 0.0, "skip_bias": 0.0, "follow": False}
+WAYS = {
+    AS_DECIDED: Way(),
+    "all whole": Way(cost_bias=THOROUGH),
+    "nothing followed": Way(deciding={"follow": False}),
+    "each slice alone": Way(deciding=ALONE),
+    **{f"without {name}": Way(tuple(other for other in SEQUENCES if other != name)) for name in SEQUENCES},
+    "only t1ce": Way(("t1ce",)),
+    "only flair": Way(("flair",)),
+}
+SHOWN = ("dice_WT", "dice_TC", "dice_ET", "tumor_skipped", "empty_skipped", "gmacs")
+
+
+def held_out(model: Model) -> int:
+    """The fold that no stage of a model's training saw.
+
+    Raises:
+        LeanSegError: it saw all, or another stage left another one out.
+    """
+    seen = {part for stage in model.card.training["stages"] for part in stage["recipe"]["data"]["train"]}
+    for fold in range(FOLDS):
+        if seen == {f"brats:without_fold{fold}"}:
+            return fold
+    raise LeanSegError(f"{model.card.id} was trained on {', '.join(sorted(seen))}; brats:without_foldN is needed.")
+
+
+def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[dict[str, Any]]]:
+    """By way: one row for each case of the folds that the models left out."""
+    cases = read_cases(root)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
+    for folder in models:
+        model = load_engine(str(folder), precision=precision)  # type: ignore[arg-type]
+        fold = held_out(model)
+        for name, way in WAYS.items():
+            figures = evaluate_brains(
+                _changed(model, way.deciding),
+                select(cases, f"fold{fold}"),
+                sequences=way.sequences,
+                cost_bias=way.cost_bias,
+            )
+            rows[name] += [{"fold": fold, **row} for row in figures.rows]
+    return rows
+
+
+def _changed(model: Model, deciding: dict[str, Any]) -> Model:
+    engine = model.engine
+    if not isinstance(engine, DynamicSlicewiseEngine):
+        raise LeanSegError(f"{model.card.id} does the same with every slice. Give bundles of Med-DANet V2.")
+    return dataclasses.replace(
+        model, engine=DynamicSlicewiseEngine(engine.graphs, dataclasses.replace(engine.config, **deciding))
+    )
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean, standard deviation over the cases and their number, of what is defined."""
+    defined = [value for value in values if not math.isnan(value)]
+    deviation = statistics.stdev(defined) if len(defined) > 1 else math.nan
+    return {"mean": round(statistics.fmean(defined), 4), "sd": round(deviation, 4), "n": len(defined)}
+
+
+def summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """By way and figure; `... change` is the paired difference from what the model decides with all sequences."""
+    base = rows[AS_DECIDED]
+    result = {}
+    for way, its in rows.items():
+        result[way] = {name: spread([row[name] for row in its]) for name in SHOWN}
+        for name in SHOWN[:3]:
+            pairs = zip(its, base, strict=True)
+            result[way][f"{name} change"] = spread([row[name] - one[name] for row, one in pairs])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", type=Path, help="folder of bundles, one a fold")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the BraTS cases")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--card", type=Path, help="bundle whose card gets the figures")
+    arguments = parser.parse_args()
+    folders = sorted(card.parent for card in arguments.models.glob("*/card.json"))
+    rows = measure(folders, arguments.root, arguments.precision)
+    result = summary(rows)
+    folds = sorted({row["fold"] for row in rows[AS_DECIDED]})
+    table = Table(f"folds {', '.join(map(str, folds))}; n = {len(rows[AS_DECIDED])}", *SHOWN)
+    for way, figures in result.items():
+        table.add_row(way, *(f"{figures[name]['mean']:.3f} ± {figures[name]['sd']:.3f}" for name in SHOWN))
+    Console(width=140).print(table)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"folds": folds, "summary": result, "cases": rows}, indent=1) + "\n")
+    if arguments.card is not None:
+        bundle = read_bundle(arguments.card)
+        measured = {
+            "command": "python benchmarks/brain_folds.py MODELS --root BRATS",
+            "what": "cases of folds that were not trained on, by models of the same recipe",
+            "folds": folds,
+            "precision": arguments.precision,
+            **result[AS_DECIDED],
+        }
+        metrics = bundle.card.metrics | {"cross_validation": measured}
+        rewrite_card(bundle, dataclasses.replace(bundle.card, metrics=metrics))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Chooser of model and precision, with size of the files and the speed that was measured on this computer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import qt
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from leanseg.weights.card import ModelCard
+
+ModelKey = tuple[str, str]
+"""Id and precision"""
+PRECISION_NAMES = {"int8": "INT8", "fp32": "fp32"}  # in the order of the chooser
+
+
+class ModelChooser:
+    """Fills the two combo boxes and the label of the panel."""
+
+    def __init__(self, modelSelector: Any, precisionSelector: Any, infoLabel: Any, unit: str, speedText: str) -> None:
+        """`unit`: what is timed, `Frame` or `Brain`; `speedText`: translated, with {seconds} or {milliseconds}."""
+        self._models = modelSelector
+        self._precisions = precisionSelector
+        self._info = infoLabel
+        self._unit = unit
+        self._speedText = speedText
+        self._cards: dict[str, ModelCard] = {}
+        self._shown: tuple[ModelKey | None, float | None] | None = None
+
+    def setCards(self, cards: list[ModelCard]) -> None:
+        """What there is to choose from; the present choice stays where it can."""
+        model, precision = self.key or ("", "")
+        self._cards, self._shown = {card.id: card for card in cards}, None
+        wasBlocked = self._models.blockSignals(True)
+        self._models.clear()
+        for card in cards:
+            self._models.addItem(f"{card.title.partition(':')[0]} ({card.id})", card.id)
+            self._models.setItemData(self._models.count - 1, card.title, qt.Qt.ToolTipRole)
+        self._models.blockSignals(wasBlocked)
+        self.select(model, precision)
+
+    def select(self, model: str, precision: str) -> bool:
+        """Choose these; the first of the list where there is no such model or precision. Whether there is the model."""
+        index = int(self._models.findData(model))
+        wasBlocked = self._models.blockSignals(True)
+        self._models.setCurrentIndex(max(index, 0 if self._cards else -1))
+        self._models.blockSignals(wasBlocked)
+        self.fillPrecisions(precision)
+        return index >= 0
+
+    def fillPrecisions(self, precision: str = "") -> None:
+        """The precisions of the chosen model."""
+        card = self.card
+        self._models.setToolTip(card.title if card is not None else "")
+        wasBlocked = self._precisions.blockSignals(True)
+        self._precisions.clear()
+        for name, text in PRECISION_NAMES.items():
+            if card is not None and name in card.precisions:
+                self._precisions.addItem(text, name)
+        self._precisions.setCurrentIndex(max(self._precisions.findData(precision), 0 if self._precisions.count else -1))
+        self._precisions.blockSignals(wasBlocked)
+
+    @property
+    def card(self) -> ModelCard | None:
+        return self._cards.get(self._models.currentData)
+
+    @property
+    def key(self) -> ModelKey | None:
+        """None where there is no model."""
+        precision = self._precisions.currentData
+        return (self._models.currentData, precision) if self.card is not None and precision else None
+
+    def showSpeed(self, seconds: float | None) -> None:
+        """Update the label; a new measurement is kept for the next start."""
+        key = self.key
+        if (key, seconds) == self._shown:
+            return  # it is called for every frame, and settings are slow
+        self._shown = (key, seconds)
+        if key is None:
+            self._info.setText("")
+            return
+        setting = "LeanSeg/SecondsPer{}/{}/{}".format(self._unit, *key)
+        known = float(qt.QSettings().value(setting) or 0)
+        if seconds is not None and round(seconds, 3) != known:
+            known = round(seconds, 3)
+            qt.QSettings().setValue(setting, known)
+        size = sum(file.bytes for file in self._cards[key[0]].files(key[1]).values()) / 1e6
+        speed = self._speedText.format(seconds=known, milliseconds=1000 * known) if known else _("speed: at first use")
+        self._info.setText(_("{size:.1f} MB, {speed}").format(size=size, speed=speed))
