@@ -41,7 +41,7 @@ class UltrasoundKD(ScriptedLoadableModule):
             " computer.</p><p><b>For research only. Not for clinical use.</b></p><p>No image at hand? Sample Data has"
             " a simulated image and clip, under LeanSeg.</p><p>Keyboard shortcuts while the module is shown:</p>"
         )
-        self.parent.helpText += shortcuts.helpTable()
+        self.parent.helpText += shortcuts.helpTable(shortcuts.descriptions())
         self.parent.acknowledgementText = _(
             "The models are students of a joint distillation from two teachers. Please cite: H. Guo, Y. Ding, H. Dang,"
             " T. Liu, X. Song, G. Zhang, S. Yao, D. Hou, Z. Lyu: A joint distillation model for the tumor segmentation"
@@ -77,7 +77,7 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Panel(self.ui, self.logic, self.onTargetChanged)
         self.measurements = MeasurementsSection(self.ui, self.logic, self.panel)
         self.overwriteChooser = OverwriteChooser(self.ui.overwriteSelector)
-        self.shortcuts = shortcuts.Shortcuts(self.ui)
+        self.shortcuts = shortcuts.shortcutsOf(self.ui)
         self._editedTarget: tuple[Any, str] | None = None
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)

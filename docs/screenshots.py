@@ -1,4 +1,4 @@
-"""The module UltrasoundKD in the test host, for README and `make demo`: `.venv-test/bin/python docs/screenshots.py`.
+"""The modules in the test host, for README and `make demo`: `.venv-test/bin/python docs/screenshots.py`.
 
 Real MRML, rendering and model; the main window around them is the host's (Testing/host/README.md).
 """
@@ -26,22 +26,24 @@ from Testing.slicer import gestures  # noqa: E402
 
 
 def main() -> None:
-    APP.loadModule(ROOT / "UltrasoundKD" / "UltrasoundKD.py")
+    for name in ("UltrasoundKD", "DynamicBrainSeg"):
+        APP.loadModule(ROOT / name / f"{name}.py")
     APP.startupCompleted.emit()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     slicer.util.selectModule("UltrasoundKD")
     ui = slicer.util.getModuleWidget("UltrasoundKD").ui
     APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     proposal(ui)
     corrected(ui)
     environment_panel(ui)
+    slicer.mrmlScene.Clear(0)
+    slicer.util.selectModule("DynamicBrainSeg")
+    APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    decisions(slicer.util.getModuleWidget("DynamicBrainSeg"))
 
 
 def proposal(ui) -> None:
-    import SampleData
-
-    source = SampleData.SampleDataLogic().sourceForSampleName("BreastUltrasoundPhantom")
-    [volume] = source.customDownloader(source)
+    [volume] = load_sample("BreastUltrasoundPhantom")
     ui.inputSelector.setCurrentNode(volume)
     gestures.settle(100)
     ui.uncertaintyCheckBox.checked = True
@@ -74,6 +76,42 @@ def environment_panel(ui) -> None:
         slicer.util.getModuleWidget("UltrasoundKD").panel.environment.refresh()
         show_only(ui, "environment")
         save("ultrasound_kd_environment")
+
+
+def decisions(widget) -> None:
+    """The simulated brain, segmented; one slice beside the tumor computed fully by a person's decision."""
+    from DynamicBrainSegLib.brain_phantom import TUMOR_MM
+
+    ui, session = widget.ui, widget.panel.session
+    load_sample("BrainTumorPhantom")
+    if not gestures.waitFor(lambda: len(widget.panel.sequences.nodes()) == 4, 10):
+        raise SystemExit("The four sequences of the simulated brain were not found.")
+    gestures.click(ui.segmentButton)
+    wait_for_run(widget)
+    tumor = [one.index for one in session.result.decisions if one.tumorMm2]
+    for index, button in ((tumor[-1] + 1, ui.computeSliceButton), ((tumor[0] + tumor[-1]) // 2, None)):
+        left, right = widget.panel.decisions.strip.span(index)
+        gestures.click(ui.stripLabel, ((left + right) // 2, 30))
+        if button is not None:
+            gestures.click(button)
+            wait_for_run(widget)
+    for name in ("Yellow", "Green"):
+        APP.layoutManager().sliceWidget(name).mrmlSliceNode().JumpSliceByOffsetting(*TUMOR_MM)
+    save("dynamic_brain_seg_decisions")
+
+
+def wait_for_run(widget) -> None:
+    if not gestures.waitFor(lambda: not widget.panel.session.isRunning, 60) or widget.panel.session.result is None:
+        raise SystemExit(f"No result: {widget.ui.messageLabel.text}")
+    gestures.settle(300)
+
+
+def load_sample(name: str) -> list:
+    """As the module Sample Data does."""
+    import SampleData
+
+    source = SampleData.SampleDataLogic().sourceForSampleName(name)
+    return source.customDownloader(source)
 
 
 def show_only(ui, *names: str) -> None:

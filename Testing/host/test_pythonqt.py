@@ -111,6 +111,12 @@ def test_single_shot_is_a_function_on_class_and_objects():
     assert timer.isSingleShot() and not timer.active
 
 
+def test_a_mouse_event_tells_its_place_as_in_qt_5():
+    at, none = qt.QPointF(3, 4), qt.Qt.NoButton
+    event = qt.QMouseEvent(qt.QEvent.MouseMove, at, at, none, none, qt.Qt.NoModifier)
+    assert (event.pos().x(), event.pos().y()) == (3, 4)
+
+
 def test_a_combo_box_gives_data_as_a_property():
     combo = qt.QComboBox()
     combo.addItem("a", "first")

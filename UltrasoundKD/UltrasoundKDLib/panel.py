@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
 from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
+from leanseg.slicer_bridge.message_line import MessageLine
+from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
 from UltrasoundKDLib import other_images
 from UltrasoundKDLib.decision import Decision
-from UltrasoundKDLib.message_line import MessageLine
-from UltrasoundKDLib.model_chooser import ModelChooser
 from UltrasoundKDLib.options import INPUT, Options
 from UltrasoundKDLib.proposal_session import ProposalSession
 from UltrasoundKDLib.shown_image import ShownImage, isImage
@@ -32,7 +32,9 @@ class Panel:
         self.isShown = False
         self.runner = Runner()
         self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
-        self.models = ModelChooser(ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel)
+        self.models = ModelChooser(
+            ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, "Frame", _("{milliseconds:.0f} ms a frame")
+        )
         self.target = TargetChooser(ui.targetSegmentationSelector, ui.targetSegmentSelector)
         self.options = Options(ui, logic, self.models, self.target)
         self.parameters = self.options.parameters

@@ -1,12 +1,14 @@
-"""Keyboard shortcuts of the panel. With Shift, because the Segment Editor and its effects use the plain keys."""
+"""Keyboard shortcuts of the panel."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import qt
-import slicer
 from slicer.i18n import tr as _
+
+from leanseg.slicer_bridge.shortcuts import Shortcuts, helpTable
+
+__all__ = ["descriptions", "helpTable", "shortcutsOf"]
 
 
 def descriptions() -> dict[str, str]:
@@ -20,38 +22,14 @@ def descriptions() -> dict[str, str]:
     }
 
 
-def helpTable() -> str:
-    """For the help text of the module."""
-    rows = "".join(f"<tr><td>{key}&nbsp;&nbsp;</td><td>{what}</td></tr>" for key, what in descriptions().items())
-    return f"<table>{rows}</table>"
-
-
-class Shortcuts:
-    """Installed while the module is shown; they click what they stand for, so a disabled button stays disabled."""
-
-    def __init__(self, ui: Any) -> None:
-        self._widgets = {
+def shortcutsOf(ui: Any) -> Shortcuts:
+    """What each key clicks."""
+    return Shortcuts(
+        {
             "Shift+A": ui.applyButton,
             "Shift+Return": ui.acceptButton,
             "Shift+R": ui.rejectButton,
             "Shift+L": ui.livePreviewCheckBox,
             "Shift+U": ui.uncertaintyCheckBox,
         }
-        self._installed: list[Any] = []
-
-    def install(self) -> None:
-        window = slicer.util.mainWindow()
-        if window is None:
-            return
-        self.remove()
-        for key, widget in self._widgets.items():
-            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
-            shortcut.connect("activated()", widget.click)
-            self._installed.append(shortcut)
-
-    def remove(self) -> None:
-        for shortcut in self._installed:
-            shortcut.disconnect("activated()")
-            shortcut.setParent(None)
-            shortcut.deleteLater()
-        self._installed.clear()
+    )

@@ -103,14 +103,19 @@ def _addStaticFunctions():
     if not isinstance(currentData, qt_properties.QtPropertyAttribute):
         QtWidgets.QComboBox.currentData = property(lambda self: currentData(self))
     QtCore.QTimer.singleShot = _SingleShot()
-    shortcutId = QtGui.QShortcut.id
+    for cls, name in ((QtGui.QShortcut, "id"), (QtGui.QMouseEvent, "pos")):
+        setattr(cls, name, _withoutWarning(getattr(cls, name)))
 
-    def withoutWarning(self):
-        with warnings.catch_warnings():  # Qt 6 deprecates what Qt 5 offers
+
+def _withoutWarning(method):
+    """Of what Qt 6 deprecates and Qt 5, Slicer's, needs."""
+
+    def call(self):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return shortcutId(self)
+            return method(self)
 
-    QtGui.QShortcut.id = withoutWarning
+    return call
 
 
 class _SingleShot:

@@ -1,0 +1,101 @@
+"""The module without its panel: models, runs, single slices anew; usable from scripts and in any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from DynamicBrainSegLib.preparation import prepare
+from DynamicBrainSegLib.refinement import refinedPrediction
+from DynamicBrainSegLib.result import BrainRun, brainResult
+
+if TYPE_CHECKING:
+    from DynamicBrainSegLib.inputs import BrainImages
+    from DynamicBrainSegLib.result import BrainOptions, BrainResult
+    from leanseg.api import Model
+    from leanseg.request import Progress
+    from leanseg.weights.card import ModelCard
+
+
+class BrainLogic(ScriptedLoadableModuleLogic):
+    """Everything but the panel. `segment` and `refine` touch no node."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._loaded: dict[tuple[str, str], Model] = {}
+        self._lock = threading.Lock()  # a model runs in one thread at a time
+
+    def models(self) -> list[ModelCard]:
+        """Cards of the models that decide for each slice of a brain; a damaged bundle is not among them."""
+        import leanseg
+
+        return [card for card in leanseg.list_models() if card.engine == "dynamic_slicewise"]
+
+    def segment(
+        self,
+        images: BrainImages,
+        options: BrainOptions,
+        progress: Progress | None = None,
+        earlier: BrainResult | None = None,
+    ) -> BrainResult:
+        """A whole brain; loads the model at its first use.
+
+        :param earlier: a result of the same images object: what was prepared for it is used again where that is right.
+        :raises LeanSegError: no such model, damaged, no runtime, or images that do not fit it or each other.
+        :raises InferenceCancelled: `progress` returned False.
+        """
+        from leanseg.request import no_progress, step
+
+        progress = progress or no_progress
+        with self._lock:
+            step(progress, 0, 1, "loading the model")
+            model = self._model(options)
+            started = time.perf_counter()
+            if earlier is not None and _isPreparedAlike(earlier, images, options):
+                prepared = earlier.run.prepared
+            else:
+                prepared = prepare(images, options, model, progress)
+            prediction = model.engine.predict(
+                prepared.modelInput, progress, options.uncertainty, cost_bias=options.costBias
+            )
+            run = BrainRun(images, options, model, prepared, prediction)
+            return brainResult(run, prediction.notes["gmacs"], started)
+
+    def refine(
+        self, result: BrainResult, overrides: Mapping[int, int], progress: Progress | None = None
+    ) -> BrainResult:
+        """The slices named are computed anew with these decisions, and no others.
+
+        :param overrides: slice of the model grid -> decision, e.g. `result.fullDecision`.
+        :raises LeanSegError: no such slice or decision.
+        :raises InferenceCancelled: `progress` returned False.
+        """
+        from leanseg.request import no_progress
+
+        if not overrides:
+            return result
+        with self._lock:
+            started = time.perf_counter()
+            prediction, gmacs = refinedPrediction(result.run, overrides, progress or no_progress)
+            run = replace(result.run, prediction=prediction)
+            return brainResult(run, result.totalGmacs + gmacs, started - result.seconds)
+
+    def _model(self, options: BrainOptions) -> Model:
+        import leanseg
+
+        key = (options.model, options.precision)
+        if key not in self._loaded:
+            self._loaded[key] = leanseg.load_engine(options.model, precision=options.precision)
+        return self._loaded[key]
+
+
+def _isPreparedAlike(earlier: BrainResult, images: BrainImages, options: BrainOptions) -> bool:
+    def preparation(chosen: BrainOptions) -> tuple[str, str, bool]:
+        return chosen.model, chosen.alignment, chosen.stripSkull
+
+    return earlier.images is images and preparation(earlier.options) == preparation(options)

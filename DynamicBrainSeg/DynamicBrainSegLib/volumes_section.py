@@ -1,0 +1,104 @@
+"""The section Volumes of the panel: what the segments measure now, also after corrections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from DynamicBrainSegLib.volumes_table import RegionVolume, regionVolumes, writeCsv
+from leanseg.errors import LeanSegError
+
+DELAY_MS = 200
+
+
+class VolumesSection:
+    """Table and export, of the segmentation that `setSegmentation` named."""
+
+    def __init__(self, ui: Any, message: Any) -> None:
+        self.rows: list[RegionVolume] = []
+        self._ui = ui
+        self._message = message
+        self._segmentation: Any = None
+        self._image = ""
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY_MS)
+        self._timer.connect("timeout()", self.measure)
+        table = ui.volumesTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Volume (ml)"), _("From")])
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        table.verticalHeader().hide()
+        ui.exportButton.connect("clicked(bool)", self.onExport)
+        self.measure()
+
+    def close(self) -> None:
+        """No measuring any more."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()")
+
+    def setSegmentation(self, segmentationNode: Any, image: str) -> None:
+        """`image`: name of the volume that it belongs to."""
+        self._segmentation, self._image = segmentationNode, image
+        self.measure()
+
+    def schedule(self) -> None:
+        """Measure soon, and once for many changes: a brush stroke changes a segment often."""
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Another module is shown."""
+        self._timer.stop()
+
+    def measure(self) -> None:
+        """Now."""
+        self._timer.stop()
+        rows: list[RegionVolume] = []
+        try:
+            if self._segmentation is not None:
+                rows = regionVolumes(self._segmentation)
+        except LeanSegError as error:
+            self._message.fail(error)
+        self._show(rows)
+
+    def _show(self, rows: list[RegionVolume]) -> None:
+        self.rows = rows
+        table = self._ui.volumesTable
+        table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            texts = (row.segment, f"{row.ml:.1f}", _("corrected") if row.isCorrected else _("model"))
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                if column == 1:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                table.setItem(number, column, item)
+        self._ui.exportButton.enabled = bool(rows)
+        table.setVisible(bool(rows))
+        name = self._segmentation.GetName() if rows else ""
+        nothing = _("The volumes of the segments, in ml.")
+        self._ui.volumesLabel.text = _("Of {segmentation}").format(segmentation=name) if rows else nothing
+
+    def onExport(self, *_args: Any) -> None:
+        self.measure()  # a change may not have been measured yet
+        path = self.askForFile(f"{self._segmentation.GetName()}.csv")
+        if path:
+            self.export(Path(path))
+
+    def askForFile(self, suggested: str) -> str:
+        """The dialog; empty where it is left with Cancel."""
+        return qt.QFileDialog.getSaveFileName(self._ui.exportButton, _("Export volumes"), suggested, "CSV (*.csv)")
+
+    def export(self, path: Path) -> None:
+        """Write the table, and say so."""
+        try:
+            writeCsv(self.rows, self._image, path)
+        except LeanSegError as error:
+            self._message.fail(error)
+        else:
+            self._message.say(_("Volumes written to {file}.").format(file=path.name))
