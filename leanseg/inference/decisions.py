@@ -10,7 +10,7 @@ the choice for slice n is the k with the largest
 
     c_k = MACs of decision k / MACs of the dearest; c_0 = 0
 
-A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-neighbors-decide.md).
+A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-deciding-together.md).
 A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
 never makes a slice dearer. With all three at 0 the largest output decides, as published. With `follow` the segmentation
 corrects the decisions: it knows better than the decision network where a tumor ends. All that was computed is counted.
@@ -32,6 +32,8 @@ SKIP = 0
 FULL_BITS = 32
 FOLLOW = 2
 """Slices to either side: with both sides of a tumor they fill a batch."""
+CUT = 20
+"""Pixels; docs/adr/0006-deciding-together.md has what other numbers cost and bring."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,15 @@ def followed(
 
 
 def is_cut(tumor: NDArray[np.bool_], corner_ji: tuple[int, int], size_ji: tuple[int, int]) -> bool:
-    """Whether tumor (j, i) in a window that begins at `corner_ji` touches an edge that is not the edge of the slice."""
+    """Whether tumor (j, i) in a window that begins at `corner_ji` lies on `CUT` pixels of its edges or more; where the
+    window ends with the slice there is no edge."""
     edges = (
         (corner_ji[0] > 0, tumor[0]),
         (corner_ji[0] + tumor.shape[0] < size_ji[0], tumor[-1]),
         (corner_ji[1] > 0, tumor[:, 0]),
         (corner_ji[1] + tumor.shape[1] < size_ji[1], tumor[:, -1]),
     )
-    return any(inside and edge.any() for inside, edge in edges)
+    return sum(np.count_nonzero(edge) for inside, edge in edges if inside) >= CUT
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from leanseg.networks.blocks.decision import CostReport, ShuffleNetV2, background, check_decisions
+from leanseg.networks.blocks.decision import CostReport, DecisionNetwork, background, check_decisions
 from leanseg.networks.blocks.residual_unet import ResidualUNet, ResidualUNetConfig, check_grid
 
 SKIP = 0
@@ -41,6 +41,8 @@ class MedDANetConfig:
     bank_widths: tuple[int, ...] = (8, 12, 16, 24)
     """Width of each member; decision k is the k-th, from 1."""
     decision_width: str = "0.5x"
+    decision_pool: str = "mean"
+    """`mean` over the slice (paper), or `cells` (blocks/decision.py)."""
     dropout: float = 0.2
     up_sampling: str = "transposed"
     """`transposed` convolution, or `nearest` x2 + 1x1 convolution."""
@@ -89,7 +91,9 @@ class MedDANet(nn.Module):
                     f"Network {n} of the bank, a {type(member).__name__}, reports no MACs. Give it a method "
                     "macs(height, width) that returns the multiply-accumulates for one slice."
                 )
-        self.decision = ShuffleNetV2(config.in_channels, len(self.bank) + 1, config.decision_width)
+        self.decision = DecisionNetwork(
+            config.in_channels, len(self.bank) + 1, config.decision_width, config.decision_pool
+        )
 
     @property
     def stride(self) -> int:

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from leanseg.errors import UnknownNameError
 from leanseg.networks.blocks.bits import FULL_BITS, BitChooser, BitSelector
 from leanseg.networks.blocks.crop import crop_at, cut, paste_at, put
-from leanseg.networks.blocks.decision import CostReport, ShuffleNetV2, background, check_decisions
+from leanseg.networks.blocks.decision import CostReport, DecisionNetwork, ShuffleNetV2, background, check_decisions
 from leanseg.networks.blocks.residual_unet import (
     STRIDE,
     Head,
@@ -68,6 +68,8 @@ class MedDANetV2Config:
     bits: tuple[int, ...] = (8, 16)
     """Candidates of the weights of each encoder stage, ascending; empty: nothing is quantized."""
     decision_width: str = "0.5x"
+    decision_pool: str = "mean"
+    """`mean` over the slice (paper), or `cells` (blocks/decision.py)."""
     dropout: float = 0.2
     up_sampling: str = "transposed"
     paste: str = "features"
@@ -121,7 +123,7 @@ class MedDANetV2(nn.Module):
         super().__init__()
         self.config = config
         sizes = len(config.crop_sizes)
-        self.decision = ShuffleNetV2(config.in_channels, sizes + 2, config.decision_width)
+        self.decision = DecisionNetwork(config.in_channels, sizes + 2, config.decision_width, config.decision_pool)
         self.position = ShuffleNetV2(config.in_channels, 2 * sizes, config.decision_width)
         self.body = ResidualUNetBody(config.unet)
         self.crop_head = Head(config.unet)

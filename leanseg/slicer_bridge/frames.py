@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -266,3 +266,24 @@ def framesOf(volumeNode: Any) -> VolumeFrames | SequenceFrames:
     frames = SequenceFrames(volumeNode, browser)
     frames.geometry(frames.currentIndex())
     return frames
+
+
+def checkMasks(frames: VolumeFrames | SequenceFrames, masks: Mapping[int, NDArray[np.bool_]]) -> None:
+    """Whether there are such frames, and the masks (j, i) have their size.
+
+    Raises:
+        IncompatibleInputError: they have not, or the volume cannot be used.
+    """
+    checkVolume(frames.volumeNode)
+    if not masks:
+        return
+    # The slices of a volume are all of one size: its first and last one stand for all of them.
+    looked = masks if isinstance(frames, SequenceFrames) else {min(masks), max(masks)}
+    sizes = {index: frames.geometry(index).shape[1:] for index in looked}
+    for index, mask in masks.items():
+        size = sizes.get(index) or sizes[min(masks)]
+        if mask.dtype != np.bool_ or mask.shape != size:
+            text = _(
+                "The mask of frame {index} is {kind} {shape}; booleans {expected} (j, i) are needed. Threshold it."
+            )
+            raise IncompatibleInputError(text.format(index=index, kind=mask.dtype, shape=mask.shape, expected=size))

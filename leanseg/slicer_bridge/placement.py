@@ -33,13 +33,17 @@ class PlacedMask:
     extent: Extent
     """First and last voxel along i, j, k; inclusive, as in VTK"""
     written: Bools
-    """(k, j, i): voxels that belong to the written frames"""
+    """(k, j, i): voxels that are written, those of the written frames"""
     mask: Bools
     """(k, j, i): those of them that are in the new mask"""
 
 
-def placeMasks(segmentationNode: Any, volumeNode: Any, masks: Mapping[int, Bools]) -> PlacedMask:
+def placeMasks(
+    segmentationNode: Any, volumeNode: Any, masks: Mapping[int, Bools], within: Mapping[int, Bools] | None = None
+) -> PlacedMask:
     """Masks (j, i) by frame k of a volume -> the segmentation's grid, by nearest neighbor and through all transforms.
+
+    `within`: of every frame in `masks`, the voxels (j, i) that are written; None: all of them.
 
     Raises:
         IncompatibleInputError: the grid does not reach the mask, or is too coarse to hold it; a non-linear transform.
@@ -48,9 +52,12 @@ def placeMasks(segmentationNode: Any, volumeNode: Any, masks: Mapping[int, Bools
     grid = _gridOf(segmentationNode, geometry)
     gridToWorld = localToWorld(segmentationNode) @ _matrixOf(grid)
     gridToVolume = np.linalg.inv(localToWorld(volumeNode) @ geometry.ijk_to_ras) @ gridToWorld
+    if within is None:
+        within = {k: np.ones_like(mask) for k, mask in masks.items()}
+    pairs = {k: (within[k], masks[k] & within[k]) for k in masks}
     if _isSameGrid(grid, gridToVolume, geometry):
-        return _placedDirectly(grid, geometry, masks)
-    return _placedByNearestNeighbor(grid, gridToVolume, geometry, masks, segmentationNode.GetName())
+        return _placedDirectly(grid, geometry, pairs)
+    return _placedByNearestNeighbor(grid, gridToVolume, geometry, pairs, segmentationNode.GetName())
 
 
 def readSegment(segment: Any, placed: PlacedMask) -> Bools:
@@ -180,13 +187,13 @@ def _isSameGrid(grid: Any, gridToVolume: Matrix, geometry: VolumeGeometry) -> bo
     return bool(np.abs(corners @ gridToVolume.T - corners).max() < _SAME_GRID)
 
 
-def _placedDirectly(grid: Any, geometry: VolumeGeometry, masks: Mapping[int, Bools]) -> PlacedMask:
-    first, last = min(masks), max(masks)
+def _placedDirectly(grid: Any, geometry: VolumeGeometry, pairs: Mapping[int, tuple[Bools, Bools]]) -> PlacedMask:
+    first, last = min(pairs), max(pairs)
     _depth, height, width = geometry.shape
     written = np.zeros((last - first + 1, height, width), bool)
     mask = np.zeros_like(written)
-    for k, frame in masks.items():
-        written[k - first] = True
+    for k, (within, frame) in pairs.items():
+        written[k - first] = within
         mask[k - first] = frame
     return _placed(grid, (0, width - 1, 0, height - 1, first, last), written, mask)
 
@@ -199,13 +206,14 @@ def _placed(grid: Any, extent: Extent, written: Bools, mask: Bools) -> PlacedMas
 
 
 def _placedByNearestNeighbor(
-    grid: Any, gridToVolume: Matrix, geometry: VolumeGeometry, masks: Mapping[int, Bools], name: str
+    grid: Any, gridToVolume: Matrix, geometry: VolumeGeometry, pairs: Mapping[int, tuple[Bools, Bools]], name: str
 ) -> PlacedMask:
     """A voxel of the grid takes the value of the volume's voxel that its center lies in."""
+    masks = {k: frame for k, (_within, frame) in pairs.items()}
     extent = _extentOfFrames(grid, np.linalg.inv(gridToVolume), geometry, masks, name)
     frames = np.full(geometry.shape[0], -1)
-    frames[list(masks)] = np.arange(len(masks))
-    stack = np.stack(list(masks.values()))
+    frames[list(pairs)] = np.arange(len(pairs))
+    within, stack = (np.stack(each) for each in zip(*pairs.values(), strict=True))
     i, j, k = (np.arange(extent[a], extent[a + 1] + 1) for a in (0, 2, 4))
     written = np.zeros((len(k), len(j), len(i)), bool)
     mask = np.zeros_like(written)
@@ -216,8 +224,10 @@ def _placedByNearestNeighbor(
         ]
         inside = np.all([(n >= 0) & (n < size) for n, size in zip(index, geometry.shape[::-1], strict=True)], axis=0)
         rows = np.where(inside, frames[np.where(inside, index[2], 0)], -1)
-        written[plane] = rows >= 0
-        mask[plane][rows >= 0] = stack[rows[rows >= 0], index[1][rows >= 0], index[0][rows >= 0]]
+        isIn = rows >= 0
+        places = rows[isIn], index[1][isIn], index[0][isIn]
+        written[plane][isIn] = within[places]
+        mask[plane][isIn] = stack[places]
     if stack.any() and not mask.any():
         text = _("The voxels of {name} are too coarse to hold the result. Write it to a new segmentation.")
         raise IncompatibleInputError(text.format(name=name))

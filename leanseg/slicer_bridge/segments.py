@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from leanseg.errors import IncompatibleInputError, LeanSegError, OutputError, UnknownNameError
 from leanseg.segmentation import Segment
-from leanseg.slicer_bridge.frames import SequenceFrames, VolumeFrames
+from leanseg.slicer_bridge.frames import SequenceFrames, VolumeFrames, checkMasks
 from leanseg.slicer_bridge.history import Snapshot, UndoStack
 from leanseg.slicer_bridge.masking import checkMasking, editableVoxels
 from leanseg.slicer_bridge.nodes import checkVolume
@@ -48,6 +48,11 @@ def segmentationFor(volumeNode: Any, name: str) -> Any:
         item = item or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
         hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
     return node
+
+
+def imageOf(segmentationNode: Any) -> Any:
+    """The volume that a segmentation belongs to, or None."""
+    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
 def addSegment(segmentationNode: Any, segment: Segment, name: str | None = None) -> str:
@@ -104,7 +109,7 @@ class SegmentWriter:
         """
         if segmentId:
             _checkTarget(segmentationNode, segmentId)
-        _checkMasks(frames, masks)
+        checkMasks(frames, masks)
         checkMasking(self._editorNode, segmentationNode)
         if isinstance(frames, SequenceFrames):
             synchronizedSequence(segmentationNode, frames.browserNode)
@@ -129,38 +134,45 @@ class SegmentWriter:
         if isinstance(frames, VolumeFrames):
             return self.writeTogether(segmentationNode, frames, {segmentId: masks})
         _checkTarget(segmentationNode, segmentId)
-        _checkMasks(frames, masks)
+        checkMasks(frames, masks)
         if not masks:
             return []
         with self._editing(segmentationNode, segmentId):
             return sorted(self._writeItems(segmentationNode, segmentId, frames, masks))
 
     def writeTogether(
-        self, segmentationNode: Any, frames: VolumeFrames, masks: Mapping[str, Masks], isNested: bool = False
+        self,
+        segmentationNode: Any,
+        frames: VolumeFrames,
+        masks: Mapping[str, Masks],
+        isNested: bool = False,
+        within: Masks | None = None,
     ) -> list[str]:
         """As `write`, for several segments by id, in one state for undo. Masking is asked before any is changed.
 
         `isNested`: each mask lies inside the one before, from which it takes nothing, whatever the overwrite mode.
+        `within`: for every frame written, its only voxels (j, i) that may change; None: all of them.
 
         Raises:
             IncompatibleInputError, UnknownNameError, OutputError: as `write`; no segment was changed.
         """
         for segmentId, ofFrames in masks.items():
             _checkTarget(segmentationNode, segmentId)
-            _checkMasks(frames, ofFrames)
+            checkMasks(frames, ofFrames)
         masks = {segmentId: ofFrames for segmentId, ofFrames in masks.items() if ofFrames}
         if not masks:
             return []
         with self._editing(segmentationNode, next(iter(masks))):
-            placed = {one: placeMasks(segmentationNode, frames.volumeNode, each) for one, each in masks.items()}
+            volume = frames.volumeNode
+            placed = {one: placeMasks(segmentationNode, volume, each, within) for one, each in masks.items()}
             editable = {one: editableVoxels(self._logic, segmentationNode, one, placed[one]) for one in placed}
             losers: set[str] = set()
             with self.oneState(segmentationNode):
                 for number, one in enumerate(placed):
                     with self._overwriting(nothing=isNested and number > 0):
                         losers |= self._modify(segmentationNode, one, placed[one], editable[one])
-            if segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole()) is None:
-                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(frames.volumeNode)
+            if imageOf(segmentationNode) is None:
+                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         return sorted(losers - set(masks))
 
     @contextmanager
@@ -285,16 +297,3 @@ def _checkTarget(segmentationNode: Any, segmentId: str) -> None:
     if stored != LABELMAP:
         text = _("{name} is stored as {stored}; a binary labelmap is needed. Convert it in the module Segmentations.")
         raise IncompatibleInputError(text.format(name=name, stored=stored))
-
-
-def _checkMasks(frames: VolumeFrames | SequenceFrames, masks: Masks) -> None:
-    checkVolume(frames.volumeNode)
-    for index, mask in masks.items():
-        _depth, height, width = frames.geometry(index).shape
-        if mask.dtype != np.bool_ or mask.shape != (height, width):
-            text = _(
-                "The mask of frame {index} is {kind} {shape}; booleans {expected} (j, i) are needed. Threshold it."
-            )
-            raise IncompatibleInputError(
-                text.format(index=index, kind=mask.dtype, shape=mask.shape, expected=(height, width))
-            )

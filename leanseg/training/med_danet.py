@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from leanseg.errors import LeanSegError
 from leanseg.losses.regions import regions_of_classes
+from leanseg.networks.blocks.decision import DecisionNetwork
 from leanseg.networks.med_danet import SKIP, MedDANet
 from leanseg.training.metrics import dice_of_masks
 from leanseg.training.objectives import Batch
@@ -123,11 +124,32 @@ class DecisionLabels:
             labels[some] = decision_labels(accuracy, macs, has_tumor[some], cost_weight)
         return cls(labels, class_weights(torch.bincount(labels, minlength=len(macs) + 1)))
 
-    def loss(self, logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """`decision_loss` of augmented slices; the augmentation may have moved a tumor out of sight."""
+    def loss(self, decision: DecisionNetwork, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """`decision_loss` of augmented slices, and `cell_loss` where the network looks at cells.
+
+        The augmentation may have moved a tumor out of sight.
+        """
         has_tumor = batch.targets.flatten(1).any(dim=1)
         labels = torch.where(has_tumor, self.labels[batch.indices].to(has_tumor.device), SKIP)
-        return decision_loss(logits.float(), labels, self.weights.to(has_tumor.device), has_tumor)
+        weights = self.weights.to(has_tumor.device)
+        if decision.decision_pool == "mean":
+            return decision_loss(decision(batch.images).float(), labels, weights, has_tumor)
+        logits, shows = decision.by_cells(batch.images)
+        loss, parts = decision_loss(logits.float(), labels, weights, has_tumor)
+        cells = cell_loss(shows.float(), batch.targets)
+        return loss + cells, parts | {"cells": cells}
+
+
+def cell_loss(shows: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy of whether a cell shows tumor; cells with and without weigh the same.
+
+    Args:
+        shows: (batch, h, w), log odds.
+        targets: (batch, region, height, width), the whole tumor first.
+    """
+    truth = F.adaptive_max_pool2d(targets[:, :1], shows.shape[-2:])[:, 0]
+    each = F.binary_cross_entropy_with_logits(shows, truth, reduction="none")
+    return (class_weights(torch.bincount(truth.long().flatten(), minlength=2))[truth.long()] * each).mean()
 
 
 def load_bank(network: MedDANet, members: Sequence[nn.Module]) -> None:
@@ -187,7 +209,7 @@ class DecisionTraining:
     def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         if self._labels is None:
             raise LeanSegError("No slice has a label. Call look_at(network, images, targets) first.")
-        return self._labels.loss(_checked(network).decision(batch.images), batch)
+        return self._labels.loss(_checked(network).decision, batch)
 
 
 def _checked(network: nn.Module) -> MedDANet:

@@ -146,7 +146,7 @@ class ThreePhases:
             if child is not network.decision:
                 child.eval()  # whoever switched the network to training
         if self._labels is not None:
-            return self._labels.loss(network.decision(batch.images), batch)
+            return self._labels.loss(network.decision, batch)
         with torch.no_grad():
             branches = network.branches(batch.images, quantize=True)
         parts = self._losses(network, branches, batch.targets)

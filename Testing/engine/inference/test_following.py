@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leanseg.inference.decisions import BranchConfig, DynamicConfig, is_cut
+from leanseg.inference.decisions import CUT, BranchConfig, DynamicConfig, is_cut
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine
 from leanseg.processing.preprocess import ModelInput
 from leanseg.volume import Volume, VolumeGeometry
@@ -108,10 +108,10 @@ class Known:
         return {self.name: np.stack([self.answer] * len(inputs["image"]))}
 
 
-def crop_notes(tumor_column: int, follow: bool = True, **options: Any) -> dict[str, Any]:
-    """One slice of 4 x 4, a crop of 2 x 2 from row 1 and column 1, and tumor in row 1 and a column."""
+def crop_notes(column: int, rows: int = CUT, follow: bool = True, **options: Any) -> dict[str, Any]:
+    """One slice of 40 x 40, a crop of 24 x 24 from row 8 and column 8, and tumor in a column from row 10 on."""
     config = DynamicConfig(
-        branches=(BranchConfig("crop", "crop", (2, 2), (), 3), BranchConfig("whole", "whole", SIZE, (), 10)),
+        branches=(BranchConfig("crop", "crop", (24, 24), (), 3), BranchConfig("whole", "whole", (40, 40), (), 10)),
         regions=("WT",),
         decision_macs=1,
         position_macs=2,
@@ -124,39 +124,45 @@ def crop_notes(tumor_column: int, follow: bool = True, **options: Any) -> dict[s
         "crop": Segmenting(),
         "whole": Segmenting(),
     }
-    array = np.ones((1, 1, *SIZE), np.float32)
-    array[0, 0, 1, tumor_column] = TUMOR
-    return (
-        DynamicSlicewiseEngine(graphs, config)
-        .predict(ModelInput(Volume(array, VolumeGeometry((1, *SIZE)))), **options)
-        .notes
-    )
+    array = np.ones((1, 1, 40, 40), np.float32)
+    array[0, 0, 10 : 10 + rows, column] = TUMOR
+    model_input = ModelInput(Volume(array, VolumeGeometry((1, 40, 40))))
+    return DynamicSlicewiseEngine(graphs, config).predict(model_input, **options).notes
 
 
 def test_after_a_crop_whose_edge_cuts_tumor_comes_the_next_branch_and_both_are_counted() -> None:
     """1 to decide, 2 for the position and 3 for the crop, 10 for the whole slice."""
-    notes = crop_notes(tumor_column=2)
+    notes = crop_notes(column=31)
     (one,) = notes["slice_decisions"]
     assert (one["decision"], one["first"], one["corner_ji"]) == ("whole", "crop", [0, 0]) and notes["followed"] == 1
     assert notes["gmacs"] * 1e9 == notes["bit_weighted_gmacs"] * 1e9 == 1 + 2 + 3 + 10
     assert notes["deciding_gmacs"] * 1e9 == 1 + 2
 
 
-def test_a_crop_that_holds_the_tumor_or_finds_none_is_enough() -> None:
-    (one,) = crop_notes(tumor_column=3)["slice_decisions"]
-    assert (one["decision"], one["first"], one["corner_ji"]) == ("crop", "", [1, 1])
+@pytest.mark.parametrize(("column", "rows"), [(30, CUT), (31, CUT - 1), (35, CUT)], ids=["inside", "little", "outside"])
+def test_a_crop_that_cuts_little_or_nothing_is_enough(column: int, rows: int) -> None:
+    (one,) = crop_notes(column, rows)["slice_decisions"]
+    assert (one["decision"], one["first"], one["corner_ji"]) == ("crop", "", [8, 8])
 
 
 def test_a_crop_stays_one_if_the_user_says_so_or_nothing_is_followed() -> None:
-    assert crop_notes(2, overrides={0: 1})["slice_decisions"][0]["decision"] == "crop"
-    assert crop_notes(2, follow=False)["slice_decisions"][0]["decision"] == "crop"
+    assert crop_notes(31, overrides={0: 1})["slice_decisions"][0]["decision"] == "crop"
+    assert crop_notes(31, follow=False)["slice_decisions"][0]["decision"] == "crop"
 
 
 @pytest.mark.parametrize(
-    ("row", "column", "expected"), [(0, 1, True), (2, 1, False), (1, 0, False), (1, 2, True), (1, 1, False)]
+    ("rows", "columns", "expected"),
+    [
+        (0, slice(CUT), True),
+        (0, slice(CUT - 1), False),
+        (-1, slice(CUT), False),
+        (slice(CUT), 0, False),
+        (slice(CUT), -1, True),
+        (1, slice(None), False),
+    ],
 )
-def test_only_an_edge_inside_the_slice_cuts(row: int, column: int, expected: bool) -> None:
-    """A window of 3 x 3 in a slice of 4 x 4, at its left lower corner: only its upper and right edge can cut."""
-    tumor = np.zeros((3, 3), bool)
-    tumor[row, column] = True
-    assert is_cut(tumor, (1, 0), (4, 4)) == expected
+def test_only_edges_inside_the_slice_cut(rows: Any, columns: Any, expected: bool) -> None:
+    """A window of 32 x 32 in a slice of 40 x 40, at its left lower corner: only its upper and right edge can cut."""
+    tumor = np.zeros((32, 32), bool)
+    tumor[rows, columns] = True
+    assert is_cut(tumor, (8, 0), (40, 40)) == expected

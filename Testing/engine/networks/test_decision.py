@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import openvino
@@ -7,7 +8,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.errors import UnknownNameError
-from leanseg.networks.blocks.decision import DECISION_WIDTHS, ShuffleNetV2, ShuffleUnit, background, check_decisions
+from leanseg.networks.blocks.decision import (
+    DECISION_WIDTHS,
+    DecisionNetwork,
+    ShuffleNetV2,
+    ShuffleUnit,
+    background,
+    check_decisions,
+)
 from Testing.engine.networks.contract import count_parameters
 
 
@@ -31,6 +39,50 @@ def test_macs_are_those_that_torch_counts(size: tuple[int, int], width: str) -> 
         network = ShuffleNetV2(4, 3, width)
         network(torch.empty(1, 4, *size))
     assert network.macs(*size) == counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("pool", ["mean", "cells"])
+def test_macs_of_both_pools_are_those_that_torch_counts(pool: str) -> None:
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        network = DecisionNetwork(4, 3, pool=pool)
+        network(torch.empty(1, 4, 192, 160))
+    assert network.macs(192, 160) == counter.get_total_flops() / 2
+
+
+def by_hand(outputs: list[list[float]]) -> DecisionNetwork:
+    """A network that gives these outputs in the cells, one after the other, whatever the image."""
+    network = DecisionNetwork(4, len(outputs[0]), pool="cells")
+    features = torch.tensor(outputs).T[None, :, None]
+    network.stem = network.pool = network.units = nn.Identity()  # type: ignore[assignment]
+    network.head = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, -1)))
+    network.head.register_forward_hook(lambda *_: features)
+    network.linear = nn.Linear(features.shape[1], features.shape[1], bias=False)
+    nn.init.eye_(network.linear.weight)
+    return network
+
+
+def test_one_cell_that_shows_tumor_is_enough() -> None:
+    """s is log(1 + 1) - 0 in the first cell, log(e^6 + e^6) in the second: log odds log((2 + 2 e^6) / 2)."""
+    logits, shows = by_hand([[0.0, 0.0, 0.0], [0.0, 6.0, 6.0]]).by_cells(torch.zeros(1, 4, 1, 1))
+    assert shows.flatten().tolist() == pytest.approx([math.log(2), math.log(2) + 6])
+    odds = logits[0, 1:].logsumexp(dim=0) - logits[0, 0]
+    assert odds.item() == pytest.approx(math.log(1 + math.exp(6)), abs=1e-5)
+    assert logits[0, 1:].tolist() == [3.0, 3.0], "what to do is decided by the average"
+
+
+def test_a_slice_whose_cells_are_all_empty_is_skipped() -> None:
+    network = by_hand([[5.0, 0.0, 1.0], [4.0, 0.0, 1.0]])
+    assert network(torch.zeros(1, 4, 1, 1)).argmax(dim=1).item() == 0
+
+
+def test_certain_cells_do_not_overflow() -> None:
+    logits, _ = by_hand([[0.0, 500.0], [500.0, 0.0]]).by_cells(torch.zeros(1, 4, 1, 1))
+    assert torch.isfinite(logits).all() and logits.argmax(dim=1).item() == 1
+
+
+def test_a_pool_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="decision pool named 'max'"):
+        DecisionNetwork(4, 3, pool="max")
 
 
 @pytest.mark.parametrize("width", DECISION_WIDTHS)

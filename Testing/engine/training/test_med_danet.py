@@ -1,4 +1,5 @@
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,14 @@ from torch import Tensor, nn
 from leanseg.errors import LeanSegError
 from leanseg.losses.regions import RegionLoss
 from leanseg.networks.med_danet import SKIP, MedDANet, MedDANetConfig
-from leanseg.training.med_danet import DecisionTraining, class_weights, decision_labels, load_bank, region_accuracy
+from leanseg.training.med_danet import (
+    DecisionTraining,
+    cell_loss,
+    class_weights,
+    decision_labels,
+    load_bank,
+    region_accuracy,
+)
 from Testing.engine.training.brain_slices import batch_of, brain_slices
 
 MACS = (100, 200, 400)
@@ -121,6 +129,27 @@ def test_labels_are_made_once_and_found_by_index() -> None:
     same_slices = replace(batch_of(images, targets, some), indices=19 - some)
     torch.testing.assert_close(again(network, same_slices)[0], loss)
     assert asked == []
+
+
+def test_cells_learn_where_tumor_is_by_hand() -> None:
+    """Three cells without tumor and one with, which weighs as much as they together."""
+    targets = torch.zeros(1, 3, 4, 4)
+    targets[0, 0, 3, 0] = 1
+    shows = torch.tensor([[[0.0, 1.0], [2.0, -1.0]]])
+    without = [math.log(1 + math.exp(s)) for s in (0, 1, -1)]
+    expected = (sum(without) / 3 + math.log(1 + math.exp(-2))) / 2
+    assert cell_loss(shows, targets).item() == pytest.approx(expected)
+
+
+def test_a_network_that_looks_at_cells_learns_them_too() -> None:
+    network = MedDANet(MedDANetConfig(bank_widths=(2, 4), decision_pool="cells"))
+    images, targets = brain_slices(6)
+    objective = DecisionTraining()
+    objective.look_at(network, images, targets)
+    loss, parts = objective(network, batch_of(images, targets))
+    _, shows = network.decision.by_cells(images)
+    assert parts["cells"].item() == pytest.approx(cell_loss(shows, targets).item(), rel=1e-4)
+    assert loss.item() > parts["cells"].item() > 0
 
 
 def test_a_tumor_that_the_augmentation_moved_out_of_sight_may_be_skipped() -> None:

@@ -78,6 +78,11 @@ def _conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1, 
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
+DECISION_POOLS = ("mean", "cells")
+FEATURE_HALVINGS = 5
+"""The features of the decision network have 1 / 32 of the height and width."""
+
+
 class ShuffleUnit(nn.Module):
     """ShuffleNetV2 unit: with stride 1 half of the channels pass, with stride 2 they take a short way of their own."""
 
@@ -155,3 +160,49 @@ class ShuffleNetV2(nn.Module):
             if unit.stride == 2:
                 height, width = _half(height), _half(width)
         return total + conv_macs(self.head, height * width) + self.linear.weight.numel()
+
+
+class DecisionNetwork(ShuffleNetV2):
+    """Slices to the outputs that decide; 0 is skip.
+
+    Options
+      * `pool="mean"`, the paper's: the average over the slice goes through the linear layer.
+      * `pool="cells"`, this project's: the linear layer looks at every place of the features, a cell of 32 x 32 pixels.
+        With l the outputs there, a cell shows tumor by s = logsumexp(l_1 ... l_n) - l_0, and
+
+            log odds of not skipping = log mean exp s over the cells
+
+        so one cell is enough. What to do with the tumor is decided by the average, as before. Cells can be taught
+        where tumor is (training/med_danet.py), which tells more than one label a slice when patients are few.
+    """
+
+    def __init__(self, in_channels: int, outputs: int, width: str = "0.5x", pool: str = "mean") -> None:
+        super().__init__(in_channels, outputs, width)
+        if pool not in DECISION_POOLS:
+            raise UnknownNameError("decision pool", pool, DECISION_POOLS)
+        self.decision_pool = pool
+
+    def forward(self, image: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch output"]:
+        return super().forward(image) if self.decision_pool == "mean" else self.by_cells(image)[0]
+
+    def by_cells(
+        self, image: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch output"], Float[Tensor, "batch h w"]]:
+        """The outputs with `pool="cells"`, and s."""
+        features: Tensor = self.head(self.units(self.pool(self.stem(image))))
+        outputs: Tensor = self.linear(features.movedim(1, -1)).movedim(-1, 1)
+        shows = outputs[:, 1:].logsumexp(dim=1) - outputs[:, 0]
+        most = shows.amax(dim=(1, 2), keepdim=True)
+        odds = (shows - most).exp().mean(dim=(1, 2)).log() + most.flatten()
+        branches = outputs.mean(dim=(2, 3))[:, 1:]
+        skip = branches.logsumexp(dim=1) - odds
+        return torch.cat([skip[:, None], branches], dim=1), shows
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates for one slice of this size."""
+        total = super().macs(height, width)
+        if self.decision_pool == "mean":
+            return total
+        for _ in range(FEATURE_HALVINGS):
+            height, width = _half(height), _half(width)
+        return total + (height * width - 1) * self.linear.weight.numel()
