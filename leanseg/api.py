@@ -188,7 +188,9 @@ def segment(
         missing = [name for name, there in zip(model.card.inputs, model_input.presence, strict=True) if not there]
         notes = {**prediction.notes, "missing": missing, "brain_ml": round(model_input.brain_ml, 1)}
         prediction = replace(prediction, notes=notes)
-    return restore(prediction, model_input.trace, model.card.labels, postprocessing or model.postprocessing)
+    trace = model_input.trace
+    del model_input  # 70 MB of a brain, while the result is brought back
+    return restore(prediction, trace, model.card.labels, postprocessing or model.postprocessing)
 
 
 def _model_input(image: Path | Volume | Sequences, model: Model) -> ModelInput:

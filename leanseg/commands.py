@@ -110,7 +110,8 @@ def segment(arguments: argparse.Namespace) -> None:
     with _progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
         if takes_sequences:
             align: Alignment = arguments.align or "resample"
-            volumes, remarks = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
+            brain = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
+            volumes, remarks = brain.sequences, [*brain.warnings, *brain.notes]
         result = run_segment(
             volumes if takes_sequences else first,
             model,

@@ -210,7 +210,7 @@ def edit_card(bundle: Bundle, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"engine": "sliding_window"}, "needs the engine 'sliding_window', which is not here. Update LeanSeg"),
+        ({"engine": "text_guided"}, "needs the engine 'text_guided', which is not here. Update LeanSeg"),
         ({"preprocessing": {"zoom": 2}}, "no key in card.preprocessing named 'zoom'"),
         ({"preprocessing": {"size_ji": [64, 64]}}, "card.preprocessing lacks percentiles"),
         (

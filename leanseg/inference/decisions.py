@@ -31,7 +31,7 @@ from leanseg.errors import LeanSegError
 SKIP = 0
 FULL_BITS = 32
 FOLLOW = 2
-"""Slices to either side: with both sides of a tumor they fill a batch."""
+"""Slices to either side."""
 CUT = 20
 """Pixels; docs/adr/0006-deciding-together.md has what other numbers cost and bring."""
 

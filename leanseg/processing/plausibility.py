@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.processing.brain import MAX_BRAIN_ML
+from leanseg.processing.brain import MAX_BRAIN_ML, SEQUENCES
 from leanseg.volume import Volume
 
 _MAX_POINTS = 50_000
@@ -23,6 +23,11 @@ _MIN_SKEW = -0.3
 _MIN_LIKENESS = -0.05
 
 Points = dict[str, NDArray[np.float64]]
+
+
+def sequence_label(name: str) -> str:
+    """What a person calls a sequence: FLAIR, T1ce, T1, T2. Another name stays as it is."""
+    return dict(zip(SEQUENCES, ("FLAIR", "T1ce", "T1", "T2"), strict=True)).get(name, name)
 
 
 def sequence_warnings(sequences: Mapping[str, Volume]) -> list[str]:
@@ -43,14 +48,14 @@ def sequence_warnings(sequences: Mapping[str, Volume]) -> list[str]:
     """
     warnings, gray = [], {}
     for name, volume in sequences.items():
-        if (complaint := _complaint(name, volume)) is not None:
+        if (complaint := _complaint(sequence_label(name), volume)) is not None:
             warnings.append(complaint)
         else:
             gray[name] = volume
     with_skull = [name for name, volume in gray.items() if not looks_stripped(volume)]
     if with_skull:
         warnings.append(
-            f"{', '.join(with_skull)}: above 0 in more than a brain. The models were trained on brains without skull "
+            f"{_labels(with_skull)}: above 0 in more than a brain. The models were trained on brains without skull "
             "and background: set the rest to 0, or have the skull stripped roughly."
         )
     elif (exchanged := _exchanged(gray)) is not None:
@@ -99,9 +104,13 @@ def _exchanged(sequences: Mapping[str, Volume]) -> str | None:
         (a, b) for a, b in combinations(points, 2) if not contradictions({**points, a: points[b], b: points[a]})
     ]
     if suspects:
-        pairs = ", or ".join(f"{a} and {b}" for a, b in suspects)
+        pairs = ", or ".join(f"{sequence_label(a)} and {sequence_label(b)}" for a, b in suspects)
         return f"{pairs} look exchanged. Compare the images with their names."
-    return f"{', '.join(points)}: at least one does not look like its name. Compare the images with their names."
+    return f"{_labels(points)}: at least one does not look like its name. Compare the images with their names."
+
+
+def _labels(names: Iterable[str]) -> str:
+    return ", ".join(map(sequence_label, names))
 
 
 def common_points(sequences: Mapping[str, Volume]) -> Points | None:

@@ -38,14 +38,13 @@ def restore(
     Where the way to the model grid began with a crop, labels are decided inside it: outside, probabilities are 0.
     """
     first, inner = _split(trace, config)
-    probabilities, uncertainty = (inner.restore(v) for v in (prediction.probabilities, prediction.uncertainty))
-    probabilities, uncertainty = (v.with_array(np.clip(v.array, 0, 1)) for v in (probabilities, uncertainty))
+    probabilities = _clipped(inner.restore(prediction.probabilities))
     labelmap = np.zeros(probabilities.geometry.shape, np.uint8)
     for channel, segment in zip(probabilities.array, segments, strict=True):
         np.putmask(labelmap, lesion_mask(channel, config), segment.value)
-    labels, probabilities, uncertainty = (
-        first.restore(v) for v in (Volume(labelmap[np.newaxis], probabilities.geometry), probabilities, uncertainty)
-    )
+    labels = first.restore(Volume(labelmap[np.newaxis], probabilities.geometry))
+    probabilities = first.restore(probabilities)
+    uncertainty = first.restore(_clipped(inner.restore(prediction.uncertainty)))
     return Segmentation(
         np.asarray(labels.array[0], dtype=np.uint8),
         segments,
@@ -54,6 +53,13 @@ def restore(
         uncertainty,
         prediction.notes,
     )
+
+
+def _clipped(volume: Volume) -> Volume:
+    """Interpolation may round beyond 0 and 1. A copy only where it did: a whole brain fills memory."""
+    if 0 <= volume.array.min() and volume.array.max() <= 1:
+        return volume
+    return volume.with_array(np.clip(volume.array, 0, 1))
 
 
 def _split(trace: GridTrace, config: PostprocessingConfig) -> tuple[GridTrace, GridTrace]:

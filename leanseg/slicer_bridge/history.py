@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 from slicer.i18n import tr as _
 
 from leanseg.errors import OutputError
-from leanseg.slicer_bridge.placement import LABELMAP, arrayOf
+from leanseg.slicer_bridge.placement import LABELMAP, PlacedMask, arrayOf
 
 MAXIMUM_NUMBER_OF_STATES = 10
 
@@ -50,10 +51,20 @@ def contentsOf(segmentation: Any) -> list[tuple[str, int]]:
         segment, checksum = segmentation.GetNthSegment(n), 0
         labelmap = segment.GetRepresentation(LABELMAP)
         if labelmap is not None and labelmap.GetNumberOfPoints() > 0:  # an empty segment may have no voxels at all
-            kji = np.argwhere(arrayOf(labelmap) == segment.GetLabelValue())
-            checksum = zlib.crc32((kji + labelmap.GetExtent()[::2][::-1]).tobytes())
+            checksum = _checksum(arrayOf(labelmap) == segment.GetLabelValue(), labelmap.GetExtent())
         found.append((segmentation.GetNthSegmentID(n), checksum))
     return found
+
+
+def checksumOf(placed: PlacedMask) -> int:
+    """As `contentsOf`, of a segment that would hold this mask and nothing else."""
+    return _checksum(placed.mask, placed.extent)
+
+
+def _checksum(voxels: NDArray[np.bool_], extent: tuple[int, ...]) -> int:
+    """Of the indices of the voxels on the grid of the segmentation, whatever part of it is stored; 0 if none is."""
+    kji = np.argwhere(voxels)
+    return zlib.crc32((kji + extent[::2][::-1]).tobytes())
 
 
 def _changedSince() -> str:
