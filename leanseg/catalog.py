@@ -70,8 +70,10 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:2310.18656",
         ("leanseg/networks/med_danet_v2.py", "leanseg/training/med_danet_v2.py"),
         "DynamicBrainSeg",
+        state="works",
         engine="dynamic_slicewise",
         recipes=("med_danet_v2",),
+        models=("med_danet_v2",),
         tests=("Testing/engine/networks/test_med_danet_v2.py", "Testing/engine/training/test_med_danet_v2.py"),
     ),
     System(
