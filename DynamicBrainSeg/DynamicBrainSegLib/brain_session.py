@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -16,26 +17,36 @@ if TYPE_CHECKING:
     from DynamicBrainSegLib.result import BrainOptions, BrainResult
 
 REMEMBERED = 3  # results that undo and redo find again; each takes some 200 MB
-Outcome = tuple["BrainResult", dict[int, int]]
-"""A result, and the slices of it about which a person has decided -> decision"""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run has computed. Slices are those of the model grid."""
+
+    result: BrainResult
+    overrides: dict[int, int] = field(default_factory=dict)
+    """Slices about which a person has decided -> decision"""
+    modelDecisions: dict[int, int] = field(default_factory=dict)
+    """The same slices -> decision of the model"""
+    slices: tuple[int, ...] | None = None
+    """The only ones that were computed anew since the outcome before; None: all of them"""
 
 
 class BrainSession:
-    """Used from the GUI thread only. `onDone(result, overrides)` gets what a run has computed; it is not kept before
-    `accept`, so a result that could not be written is none. `onChanged()`: something to show has changed.
+    """Used from the GUI thread only. `onDone(outcome)` gets what a run has computed; it is not kept before `accept`, so
+    a result that could not be written is none. `onChanged()`: something to show has changed.
     """
 
     def __init__(
         self,
         logic: Any,
         runner: Any,
-        onDone: Callable[[BrainResult, dict[int, int]], None],
+        onDone: Callable[[Outcome], None],
         onEnd: Callable[[Exception | None], None],
         onChanged: Callable[[], None],
     ) -> None:
         """`onEnd(error)`: a run has ended without a result; None: it was cancelled."""
-        self.result: BrainResult | None = None
-        self.overrides: dict[int, int] = {}
+        self.outcome: Outcome | None = None
         self.nodes: dict[str, Any] = {}
         self.isRunning = False
         self.progress = (0, 0, "")
@@ -47,14 +58,17 @@ class BrainSession:
         self._images: BrainImages | None = None
         self._stamp: tuple = ()
         self._remembered: dict[tuple, Outcome] = {}  # by content of the segmentation
-        self._modelDecisions: dict[int, int] = {}  # of slices that were overridden
+
+    @property
+    def result(self) -> BrainResult | None:
+        return None if self.outcome is None else self.outcome.result
 
     def forget(self) -> None:
         """Stop, and know nothing of any brain any more."""
         self._runner.cancel()
         self.isRunning = False
-        self.result, self.overrides, self.nodes = None, {}, {}
-        self._images, self._stamp, self._remembered, self._modelDecisions = None, (), {}, {}
+        self.outcome, self.nodes = None, {}
+        self._images, self._stamp, self._remembered = None, (), {}
 
     # Running
 
@@ -67,12 +81,16 @@ class BrainSession:
         if stamp != self._stamp:
             images = readNodes(nodes, next(iter(nodes)))
             self._images, self._stamp, self.nodes = images, stamp, dict(nodes)
-            self.result, self.overrides, self._modelDecisions = None, {}, {}
-        logic, images, earlier, overrides = self._logic, self._images, self.result, dict(self.overrides)
+            self.outcome = None
+        logic, images, before = self._logic, self._images, self.outcome
 
         def work(progress: Any) -> Outcome:
-            result = logic.segment(images, options, progress, earlier)
-            return self._refined(result, overrides, progress)
+            """A new run knows nothing of what a person has decided before."""
+            result = logic.segment(images, options, progress, None if before is None else before.result)
+            wanted = {} if before is None else before.overrides
+            overrides = {k: decision for k, decision in wanted.items() if k < len(result.decisions)}
+            modelDecisions = {k: result.decisions[k].decision for k in overrides}
+            return Outcome(logic.refine(result, overrides, progress), overrides, modelDecisions)
 
         self._submit(work)
 
@@ -82,17 +100,19 @@ class BrainSession:
         :raises LeanSegError: the images have changed since the result was made.
         """
         self._checkImages()
-        result, overrides = self.result, dict(self.overrides)
+        logic, result, chosen = self._logic, self.result, tuple(slices)
+        overrides, modelDecisions = dict(self.outcome.overrides), dict(self.outcome.modelDecisions)
         wanted: dict[int, int] = {}
-        for k in slices:
+        for k in chosen:
             if decision is None:
-                wanted[k] = self._modelDecisions[k]
-                overrides.pop(k, None)
+                wanted[k] = modelDecisions.pop(k)
+                del overrides[k]
             else:
-                self._modelDecisions.setdefault(k, result.decisions[k].decision)
+                modelDecisions.setdefault(k, result.decisions[k].decision)
                 wanted[k] = overrides[k] = decision
-        logic = self._logic
-        self._submit(lambda progress: (logic.refine(result, wanted, progress), overrides))
+        self._submit(
+            lambda progress: Outcome(logic.refine(result, wanted, progress), overrides, modelDecisions, chosen)
+        )
 
     def cancel(self) -> None:
         self._runner.cancel()
@@ -103,12 +123,6 @@ class BrainSession:
             return self.result is not None and _stampOf(nodes) == self._stamp
         except LeanSegError:
             return False
-
-    def _refined(self, result: BrainResult, overrides: dict[int, int], progress: Any) -> Outcome:
-        """In the worker thread: a new run knows nothing of what a person has decided before."""
-        overrides = {k: decision for k, decision in overrides.items() if k < len(result.decisions)}
-        self._modelDecisions = {k: result.decisions[k].decision for k in overrides}
-        return self._logic.refine(result, overrides, progress), overrides
 
     def _checkImages(self) -> None:
         if not self.isUpToDate(self.nodes):
@@ -132,7 +146,7 @@ class BrainSession:
 
     def _arrived(self, outcome: Outcome) -> None:
         self.isRunning = False
-        self._onDone(*outcome)
+        self._onDone(outcome)
         self._onChanged()
 
     def _ended(self, error: Exception | None) -> None:
@@ -146,11 +160,13 @@ class BrainSession:
 
     # What undo and redo find again
 
-    def accept(self, result: BrainResult, overrides: dict[int, int], content: tuple) -> None:
+    def isHeldBy(self, content: tuple) -> bool:
+        """Whether a segmentation that holds `content` holds the outcome that is shown."""
+        return self.outcome is not None and self._remembered.get(content) is self.outcome
+
+    def accept(self, outcome: Outcome, content: tuple) -> None:
         """It is in the segmentation now, which holds `content`."""
-        self.result, self.overrides = result, overrides
-        self._remembered.pop(content, None)
-        self._remembered[content] = (result, overrides)
+        self.outcome = self._remembered[content] = outcome
         while len(self._remembered) > REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
 
@@ -158,10 +174,10 @@ class BrainSession:
         """The segmentation holds something else: go to its result, if it is remembered. Whether the result changed."""
         if self.isRunning or self._images is None:
             return False
-        result, overrides = self._remembered.get(content, (None, {}))
-        if result is self.result or (result is None and content):
+        found = self._remembered.get(content)
+        if found is self.outcome or (found is None and content):
             return False
-        self.result, self.overrides = result, overrides
+        self.outcome = found
         return True
 
 

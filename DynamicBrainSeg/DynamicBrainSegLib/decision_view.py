@@ -11,12 +11,12 @@ from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.decision_strip import Bar, DecisionStrip
 from DynamicBrainSegLib.model_slices import ModelSlices
+from DynamicBrainSegLib.result import SKIP
 from leanseg.pictures import uncertainty_colors
 
 if TYPE_CHECKING:
     from DynamicBrainSegLib.result import BrainResult, DecidedSlice
 
-SKIP = 0
 SKIP_COLOR, FULL_COLOR = "#a8a8a8", "#e07b2a"
 _CHEAP, _DEAR = (0x8C, 0xC4, 0xE8), (0x1F, 0x5F, 0xA8)  # of what lies between: light to dark blue
 

@@ -88,7 +88,9 @@ def worldGeometry(node: Any) -> VolumeGeometry:
 
 def label(sequence: str) -> str:
     """What a person calls a sequence: `t1ce` is T1ce."""
-    return {"flair": "FLAIR", "t1ce": "T1ce", "t1": "T1", "t2": "T2"}[sequence]
+    from leanseg.processing.plausibility import sequence_label
+
+    return sequence_label(sequence)
 
 
 def _moved(geometry: VolumeGeometry, toWorld: np.ndarray) -> VolumeGeometry:

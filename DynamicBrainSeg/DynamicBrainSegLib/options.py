@@ -84,7 +84,6 @@ class Options:
         return BrainOptions(
             model=model,
             precision=precision,
-            regions=ui.regionsSelector.currentData,
             costBias=costBias(ui.qualitySlider.value),
             alignment=ui.alignmentSelector.currentData,
             stripSkull=ui.stripSkullCheckBox.checked,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.region_segments import editedRegions, newSegmentation, writeRegions, writtenRegions
-from leanseg.slicer_bridge.segments import SegmentWriter
+from leanseg.slicer_bridge.segments import SegmentWriter, imageOf
 
 if TYPE_CHECKING:
     from DynamicBrainSegLib.region_segments import WrittenRegions
@@ -45,15 +46,21 @@ class Output:
         """The segments have changed, or others are meant."""
         self.isEdited = self.segmentation is not None and bool(editedRegions(self.segmentation))
 
-    def content(self) -> tuple[tuple[str, int], ...]:
+    def content(self) -> tuple[tuple[str, str], ...]:
         """What was written and is there now, as a key to look up results by; another one after undo and redo."""
         if self.segmentation is None:
             return ()
-        return tuple((name, origin.checksum) for name, origin in writtenRegions(self.segmentation).items())
+        return tuple((name, origin.run) for name, origin in writtenRegions(self.segmentation).items())
 
-    def write(self, result: BrainResult, scheme: str) -> WrittenRegions:
+    def holds(self, scheme: str) -> bool:
+        """Whether there are segments of a scheme that this module has written."""
+        node = self.segmentation
+        return node is not None and scheme in {origin.scheme for origin in writtenRegions(node).values()}
+
+    def write(self, result: BrainResult, scheme: str, slices: Iterable[int] | None = None) -> WrittenRegions:
         """The result becomes the only one in the segmentation; one state for undo.
 
+        :param slices: of the model grid, the only ones in which it differs from what was written before; None: all.
         :raises LeanSegError: nothing was written.
         """
         node, isNew = self.segmentation, self.segmentation is None
@@ -66,7 +73,7 @@ class Output:
             with writer.oneState(node) if others else nullcontext():
                 for name in others:
                     node.GetSegmentation().RemoveSegment(name)
-                written = writeRegions(result, node, scheme, writer)
+                written = writeRegions(result, node, scheme, writer, slices)
         except BaseException:
             if isNew:
                 slicer.mrmlScene.RemoveNode(node)
@@ -102,16 +109,13 @@ class Output:
         return self.segmentation is not None and bool(slicer.util.findChild(self._editor, name).enabled)
 
 
-def imageOf(segmentationNode: Any) -> Any:
-    """The volume that a segmentation belongs to, or None."""
-    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
-
-
-def report(written: WrittenRegions, wasEdited: bool) -> str:
-    """What was written, what was lost by it, and how to take it back."""
+def report(written: WrittenRegions, wasEdited: bool, isPartial: bool) -> str:
+    """What was written, what was lost by it, and how to take it back. `isPartial`: in some slices only."""
     segmentation = written.segmentationNode.GetSegmentation()
     texts = [_("Written to {name}.").format(name=written.segmentationNode.GetName())]
-    if wasEdited:
+    if wasEdited and isPartial:
+        texts.append(_("What was corrected by hand in other slices stays."))
+    elif wasEdited:
         texts.append(_("What was corrected by hand is replaced."))
     if written.losers:
         names = ", ".join(segmentation.GetSegment(each).GetName() for each in written.losers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 import slicer
@@ -23,9 +23,6 @@ from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
 from leanseg.slicer_bridge.message_line import MessageLine
 from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
-
-if TYPE_CHECKING:
-    pass
 
 CONTENT_MS = 100  # after a change of the segments
 
@@ -189,11 +186,9 @@ class Panel:
 
     def onRegionsChosen(self, *_args: Any) -> None:
         """The same result in other segments: nothing is computed."""
-        if self._isUpdating:
-            return
-        self.onChanged()
-        if self.session.isUpToDate(self.session.nodes) and not self.session.isRunning:
-            self.runs.write(self.session.result, self.session.overrides)
+        if not self._isUpdating:
+            self.onChanged()
+            self.runs.writeAgain()
 
     def onOutputChosen(self, *_args: Any) -> None:
         if not self._isUpdating and not self.runs.isWriting:
@@ -242,12 +237,14 @@ class Panel:
         """After undo, the decisions and the slider are those of the result that is there now."""
         self.output.look()
         if self.session.find(self.output.content()):
-            result = self.session.result
-            if result is not None:
+            outcome = self.session.outcome
+            if outcome is None:
+                self.decisions.show(None, {})
+            else:
                 with self._updating():
-                    self.ui.qualitySlider.value = -round(result.options.costBias)
+                    self.ui.qualitySlider.value = -round(outcome.result.options.costBias)
                     self.options.store()
-            self.decisions.show(result, self.session.overrides)
+                self.decisions.show(outcome.result, outcome.overrides)
             self.message.clear()
             self.showUncertainty()
         self.showState()

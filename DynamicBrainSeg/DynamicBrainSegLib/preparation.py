@@ -20,14 +20,7 @@ def prepare(images: BrainImages, options: BrainOptions, model: Model, progress: 
     :raises InferenceCancelled: `progress` returned False.
     """
     from leanseg.processing.brain import preprocess_brain
-    from leanseg.processing.brain_extraction import strip
-    from leanseg.processing.coregistration import align_sequences
-    from leanseg.processing.plausibility import sequence_warnings
-    from leanseg.request import step
+    from leanseg.processing.prepare_brain import prepare_brain
 
-    aligned = align_sequences(images.volumes, images.reference, options.alignment, progress)
-    step(progress, 0, 1, "preparing the images")
-    sequences = strip(aligned.sequences) if options.stripSkull else aligned.sequences
-    # Judged as they came: a labelmap that was resampled does not look like one any more.
-    warnings = sequence_warnings(sequences if options.stripSkull else images.volumes)
-    return PreparedImages(preprocess_brain(sequences, model.preprocessing), tuple(warnings), tuple(aligned.notes))
+    brain = prepare_brain(images.volumes, images.reference, options.alignment, options.stripSkull, progress)
+    return PreparedImages(preprocess_brain(brain.sequences, model.preprocessing), brain.warnings, brain.notes)

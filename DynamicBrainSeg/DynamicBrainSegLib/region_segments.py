@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from slicer.i18n import tr as _
 from DynamicBrainSegLib.result import NESTED
 from leanseg.errors import IncompatibleInputError
 from leanseg.slicer_bridge.frames import VolumeFrames
-from leanseg.slicer_bridge.history import contentsOf
+from leanseg.slicer_bridge.history import checksumOf, contentsOf
 from leanseg.slicer_bridge.nodes import geometryFromNode
+from leanseg.slicer_bridge.placement import placeMasks
 from leanseg.slicer_bridge.segments import addSegment, segmentationFor
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class RegionOrigin:
     sequences: str
     """Those that the model saw, e.g. `flair t1ce`"""
     costBias: float
+    run: str
+    """Another one for each call of `writeRegions`"""
     checksum: int
-    """Of what was written: another one now means that somebody has edited the segment"""
+    """Of the segment as the model has it: another one now means that somebody has edited the segment"""
 
 
 @dataclass(frozen=True)
@@ -77,28 +81,46 @@ def _nested(region: str, label: Segment) -> Segment:
     return replace(label, id=region, name=name, terminology=f"{_CATEGORY}~{_CODES[region]}{_BRAIN}")
 
 
-def writeRegions(result: BrainResult, segmentationNode: Any, scheme: str, writer: SegmentWriter) -> WrittenRegions:
+def writeRegions(
+    result: BrainResult,
+    segmentationNode: Any,
+    scheme: str,
+    writer: SegmentWriter,
+    slices: Iterable[int] | None = None,
+) -> WrittenRegions:
     """Write a result into a segmentation, of which `newSegmentation` makes one; one state for undo.
 
     Segments that an earlier run has written there are replaced (see `editedRegions`); all others stay, but for what
     masking and overwrite mode of the writer's editor node give to these.
 
     :param scheme: NESTED or EXCLUSIVE
+    :param slices: of the model grid; only voxels of the reference that they reach are written, and what was corrected
+        elsewhere stays. The segmentation must hold what the model found in the others. None: everything is written.
     :raises LeanSegError: nothing was written; the segmentation is as it was.
     """
     referenceNode = result.images.referenceNode
     _checkReference(result, referenceNode)
     frames = VolumeFrames(referenceNode)
-    # All slices: what an earlier run has written in others must go.
+    # All frames: what an earlier run has written in others must go.
     masks = {name: dict(enumerate(mask)) for name, mask in result.masks(scheme).items()}
-    for ofSlices in masks.values():
-        writer.check(segmentationNode, "", frames, ofSlices)  # a failure is to leave no state for undo
+    for ofFrames in masks.values():
+        writer.check(segmentationNode, "", frames, ofFrames)  # a failure is to leave no state for undo
+    within = None if slices is None else {k: part for k, part in enumerate(result.reach(slices)) if part.any()}
     with writer.oneState(segmentationNode):
         ids = _idsOf(segmentationNode, regionSegments(result, scheme), scheme)
-        ofIds = {ids[name]: ofSlices for name, ofSlices in masks.items()}
-        losers = writer.writeTogether(segmentationNode, frames, ofIds, isNested=scheme == NESTED)
-        _remember(result, segmentationNode, ids, scheme)
+        edited = set() if within is None else set(editedRegions(segmentationNode, scheme))
+        ofIds = {ids[name]: _only(within, ofFrames) for name, ofFrames in masks.items()}
+        losers = writer.writeTogether(segmentationNode, frames, ofIds, scheme == NESTED, within)
+        contents = dict(contentsOf(segmentationNode.GetSegmentation()))
+        for name, segmentId in ids.items():
+            if segmentId in edited:  # and it still is, unless that was in the slices that were written
+                contents[segmentId] = checksumOf(placeMasks(segmentationNode, referenceNode, masks[name]))
+        _remember(result, segmentationNode, ids, scheme, contents)
     return WrittenRegions(segmentationNode, ids, losers)
+
+
+def _only(frames: Mapping[int, Any] | None, masks: Mapping[int, Any]) -> Mapping[int, Any]:
+    return masks if frames is None else {k: masks[k] for k in frames}
 
 
 def originOf(segment: Any) -> RegionOrigin | None:
@@ -131,7 +153,7 @@ def _checkReference(result: BrainResult, referenceNode: Any) -> None:
     """The volume may have been removed, or changed, since its voxels were read."""
     shape = geometryFromNode(referenceNode).shape
     if shape != result.segmentation.geometry.shape:
-        text = _("{name} has {now} voxels (k, j, i), but had {then} when the result was made. Press Apply again.")
+        text = _("{name} has {now} voxels (k, j, i), but had {then} when the result was made. Press Segment again.")
         then = result.segmentation.geometry.shape
         raise IncompatibleInputError(text.format(name=referenceNode.GetName(), now=shape, then=then))
 
@@ -142,12 +164,21 @@ def _idsOf(segmentationNode: Any, segments: tuple[Segment, ...], scheme: str) ->
     return {one.id: earlier.get((one.id, scheme)) or addSegment(segmentationNode, one) for one in segments}
 
 
-def _remember(result: BrainResult, segmentationNode: Any, ids: Mapping[str, str], scheme: str) -> None:
-    contents = dict(contentsOf(segmentationNode.GetSegmentation()))
-    model, options, sequences = result.run.model, result.options, " ".join(result.sequences)
+def _remember(
+    result: BrainResult, segmentationNode: Any, ids: Mapping[str, str], scheme: str, contents: Mapping[str, int]
+) -> None:
+    """`contents`: checksum of each segment as the model has it."""
+    model, run = result.run.model, uuid.uuid4().hex
     for region, name in ids.items():
         origin = RegionOrigin(
-            region, scheme, model.card.id, model.precision, sequences, options.costBias, contents[name]
+            region=region,
+            scheme=scheme,
+            model=model.card.id,
+            precision=model.precision,
+            sequences=" ".join(result.sequences),
+            costBias=result.options.costBias,
+            run=run,
+            checksum=contents[name],
         )
         segmentationNode.GetSegmentation().GetSegment(name).SetTag(_ORIGIN, json.dumps(vars(origin)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from leanseg.request import UncertaintyKind
     from leanseg.segmentation import Segmentation
 
-NESTED, EXCLUSIVE = "nested", "exclusive"
+NESTED, EXCLUSIVE = "nested", "exclusive"  # schemes of segments: WT, TC, ET or ED, NCR, ET
 SKIP = 0  # decision; as leanseg.inference.decisions has it
 
 
@@ -28,8 +29,6 @@ class BrainOptions:
 
     model: str = "med_danet_v2"
     precision: str = "auto"
-    regions: str = NESTED
-    """`nested` (WT, TC, ET) or `exclusive` (ED, NCR, ET); only for whoever writes the result"""
     costBias: float = 0.0
     """Above 0 faster, below 0 more thorough than trained."""
     alignment: str = "resample"
@@ -164,6 +163,14 @@ class BrainResult:
         if scheme == NESTED:
             return dict(zip(self.run.config.regions, self.segmentation.nested_masks(), strict=True))
         return {segment.id: self.segmentation.mask(segment.id) for segment in self.segmentation.segments}
+
+    def reach(self, slices: Iterable[int]) -> np.ndarray:
+        """(k, j, i) bool on the reference's voxels: what these slices of the model grid have any part in."""
+        grid = self.run.prediction.uncertainty
+        chosen = np.zeros_like(grid.array)
+        chosen[:, list(slices)] = 1
+        restored: np.ndarray = self.run.prepared.modelInput.trace.restore(grid.with_array(chosen)).array[0]
+        return restored > 0
 
 
 def brainResult(run: BrainRun, gmacs: float, started: float) -> BrainResult:

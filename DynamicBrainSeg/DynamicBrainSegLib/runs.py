@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -16,7 +17,7 @@ from leanseg.errors import InferenceCancelled, LeanSegError
 from leanseg.slicer_bridge.shown_in import viewsShowing
 
 if TYPE_CHECKING:
-    from DynamicBrainSegLib.result import BrainResult
+    from DynamicBrainSegLib.brain_session import Outcome
 
 UNCERTAIN_SLICES = 10  # that are computed anew at a time
 SETTLING_MS = 300  # after a move of the quality slider
@@ -73,9 +74,7 @@ class Runs:
             self._settling.start()
         elif not session.isUpToDate(nodes) or costBias(self._ui.qualitySlider.value) == session.result.options.costBias:
             return  # there is nothing to compute again
-        elif panel.output.isEdited:
-            panel.message.say(_("The segments were corrected by hand. To replace them, press Segment."))
-        else:
+        elif not self._wouldReplaceCorrections():
             self._start(lambda: session.segment(nodes, panel.options.forRun()))
 
     def override(self, slices: Iterable[int], decision: int | None) -> None:
@@ -102,11 +101,11 @@ class Runs:
 
     # End
 
-    def computed(self, result: BrainResult, overrides: dict[int, int]) -> None:
+    def computed(self, outcome: Outcome) -> None:
         """A run is done."""
-        if not overrides:
-            self._panel.models.showSpeed(result.seconds)
-        self.write(result, overrides)
+        if not outcome.overrides:
+            self._panel.models.showSpeed(outcome.result.seconds)
+        self.write(outcome)
 
     def ended(self, error: Exception | None) -> None:
         """A run has failed; None: was cancelled."""
@@ -115,21 +114,42 @@ class Runs:
         else:
             self._panel.message.refuse(error)
 
-    def write(self, result: BrainResult, overrides: dict[int, int]) -> None:
-        """Into the segmentation; where that fails, the result before stays the one that is shown."""
-        panel, wasEdited = self._panel, self._panel.output.isEdited
+    def writeAgain(self) -> None:
+        """The result that is shown, in segments of another scheme."""
+        session = self._panel.session
+        if not session.isRunning and session.isUpToDate(session.nodes) and not self._wouldReplaceCorrections():
+            self.write(replace(session.outcome, slices=None))
+
+    def _wouldReplaceCorrections(self) -> bool:
+        """Nobody has asked for that, and it is said how to."""
+        panel = self._panel
+        panel.output.look()  # a change may not have been looked at yet
+        if panel.output.isEdited:
+            panel.message.say(_("The segments were corrected by hand. To replace them, press Segment."))
+        return panel.output.isEdited
+
+    def write(self, outcome: Outcome) -> None:
+        """Into the segmentation; where that fails, the result before stays the one that is shown.
+
+        Slices that were not computed anew stay as they are there, corrections included.
+        """
+        panel, result = self._panel, outcome.result
+        panel.output.look()
+        wasEdited, scheme = panel.output.isEdited, self._ui.regionsSelector.currentData
+        isPartial = panel.session.isHeldBy(panel.output.content()) and panel.output.holds(scheme)
+        slices = outcome.slices if isPartial else None
         self.isWriting = True
         try:
             with slicer.util.WaitCursor():
-                written = panel.output.write(result, self._ui.regionsSelector.currentData)
+                written = panel.output.write(result, scheme, slices)
         except LeanSegError as error:
             panel.message.fail(error)
             return
         finally:
             self.isWriting = False
-        panel.session.accept(result, overrides, panel.output.content())
+        panel.session.accept(outcome, panel.output.content())
         panel.store()
-        panel.decisions.show(result, overrides)
-        text = report(written, wasEdited)
-        isWarning = bool(result.warnings or written.losers or wasEdited)
+        panel.decisions.show(result, outcome.overrides)
+        text = report(written, wasEdited, slices is not None)
+        isWarning = bool(result.warnings or written.losers or (wasEdited and slices is None))
         panel.message.say("\n".join([text, *result.warnings, *result.notes]), isWarning, True)

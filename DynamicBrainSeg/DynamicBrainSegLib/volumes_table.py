@@ -1,4 +1,4 @@
-"""Volumes of the regions in ml: as a table node, and as a CSV file."""
+"""Volumes of the regions in ml, as they are now; and as a CSV file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vtk
-from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.region_segments import RegionOrigin, editedRegions, writtenRegions
 from leanseg.slicer_bridge.nodes import localToWorld
@@ -59,26 +57,6 @@ def regionVolumes(segmentationNode: Any) -> list[RegionVolume]:
         )
         for name, origin in writtenRegions(segmentationNode).items()
     ]
-
-
-def fillTable(tableNode: Any, volumes: list[RegionVolume]) -> None:
-    """Replace the content of a vtkMRMLTableNode: segment, ml, and where it comes from."""
-    modified = tableNode.StartModify()
-    try:
-        tableNode.RemoveAllColumns()
-        columns = (
-            (vtk.vtkStringArray, _("Segment"), [row.segment for row in volumes]),
-            (vtk.vtkDoubleArray, _("Volume (ml)"), [round(row.ml, 3) for row in volumes]),
-            (vtk.vtkStringArray, _("Origin"), [_("corrected") if row.isCorrected else _("model") for row in volumes]),
-        )
-        for kind, name, values in columns:
-            column = kind()
-            column.SetName(name)
-            for value in values:
-                column.InsertNextValue(value)
-            tableNode.AddColumn(column)
-    finally:
-        tableNode.EndModify(modified)
 
 
 def writeCsv(volumes: list[RegionVolume], image: str, path: Path) -> None:

@@ -6,17 +6,14 @@ from typing import Any
 
 import slicer
 
+from leanseg.slicer_bridge.segments import imageOf
+
 MADE_HERE, HIDDEN_HERE = "UltrasoundKD.made", "UltrasoundKD.hidden"  # attributes, saved with the scene
 
 
 def mark(segmentationNode: Any) -> None:
     """This module made it; those that others made are left alone."""
     segmentationNode.SetAttribute(MADE_HERE, "1")
-
-
-def imageOf(segmentationNode: Any) -> Any:
-    """The volume that a segmentation belongs to, or None."""
-    return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
 def showOnlyOf(volumeNode: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from UltrasoundKDLib.other_images import imageOf
+from leanseg.slicer_bridge.segments import imageOf
 
 
 class TargetChooser:

@@ -62,9 +62,17 @@ def checksumOf(placed: PlacedMask) -> int:
 
 
 def _checksum(voxels: NDArray[np.bool_], extent: tuple[int, ...]) -> int:
-    """Of the indices of the voxels on the grid of the segmentation, whatever part of it is stored; 0 if none is."""
-    kji = np.argwhere(voxels)
-    return zlib.crc32((kji + extent[::2][::-1]).tobytes())
+    """Of the voxels and their place on the grid of the segmentation, whatever part of it is stored; 0 for none."""
+    start, box = [], []
+    for axis, first in enumerate(extent[::2][::-1]):
+        occupied = np.flatnonzero(voxels.any(axis=tuple(other for other in range(3) if other != axis)))
+        if not occupied.size:
+            return 0
+        start.append(first + occupied[0])
+        box.append(slice(occupied[0], occupied[-1] + 1))
+    cut = voxels[tuple(box)]
+    place = np.array([*start, *cut.shape], dtype=np.int64)
+    return zlib.crc32(np.packbits(cut).tobytes(), zlib.crc32(place.tobytes()))
 
 
 def _changedSince() -> str:

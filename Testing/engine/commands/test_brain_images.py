@@ -34,7 +34,7 @@ def test_another_grid_is_resampled_to_that_of_the_first_input_and_told(
     output = tmp_path / "out.seg.nrrd"
     assert leanseg_main("segment", "brains", flair, t2, "-o", output) == 0
     notes = capfd.readouterr().err.splitlines()
-    assert "leanseg: note: t2 was resampled from 84 x 96 x 30 voxels of 2 x 2 x 5 mm to the 56 x 64 x 50" in notes[0]
+    assert "leanseg: note: T2 was resampled from 84 x 96 x 30 voxels of 2 x 2 x 5 mm to the 56 x 64 x 50" in notes[0]
     assert len(notes) == 2 and "without t1ce, t1" in notes[1]
     assert sitk.ReadImage(str(output)).GetSize() == (56, 64, 50)
 
@@ -46,16 +46,16 @@ def test_align_rigid_corrects_a_movement_and_tells_how_far(
     t2 = saved(moved(brain("t2"), motion(0, (0, 0, 1), (6, 0, 8))), tmp_path / "t2.nii.gz")
     assert leanseg_main("segment", "brains", t1, t2, "-o", tmp_path / "o.seg.nrrd", "--align", "rigid") == 0
     note = capfd.readouterr().err.splitlines()[0]
-    assert note.startswith("leanseg: note: t2 was moved ") and float(note.split()[5]) == pytest.approx(10, abs=0.5)
+    assert note.startswith("leanseg: note: T2 was moved ") and float(note.split()[5]) == pytest.approx(10, abs=0.5)
 
 
 def test_a_skull_is_told_and_stripped_on_wish(brain_model: Bundle, tmp_path: Path, capfd: Captured) -> None:
     t1 = saved(head("t1"), tmp_path / "t1.nii.gz")
     assert leanseg_main("segment", "brains", t1, "-o", tmp_path / "o.seg.nrrd") == 0
-    assert "t1: above 0 in more than a brain." in capfd.readouterr().err
+    assert "T1: above 0 in more than a brain." in capfd.readouterr().err
     assert leanseg_main("segment", "brains", t1, "-o", tmp_path / "o.seg.nrrd", "--strip-skull") == 0
     told = capfd.readouterr().err
-    assert "above 0 in more" not in told and "the skull was stripped roughly" in told
+    assert "above 0 in more" not in told and "The skull was stripped roughly" in told
 
 
 def test_exchanged_sequences_are_told_and_segmented_all_the_same(
@@ -64,7 +64,7 @@ def test_exchanged_sequences_are_told_and_segmented_all_the_same(
     flair, t2 = (saved(brain(name), tmp_path / f"{name}.nii.gz") for name in ("flair", "t2"))
     output = tmp_path / "o.seg.nrrd"
     assert leanseg_main("segment", "brains", f"flair={t2}", f"t2={flair}", "-o", output) == 0
-    assert "leanseg: note: flair and t2 look exchanged." in capfd.readouterr().err and output.exists()
+    assert "leanseg: note: FLAIR and T2 look exchanged." in capfd.readouterr().err and output.exists()
 
 
 @pytest.mark.parametrize("option", [["--align", "rigid"], ["--strip-skull"]])
@@ -78,7 +78,7 @@ def test_nothing_is_written_where_the_images_do_not_overlap(
 ) -> None:
     t1 = saved(brain("t1"), tmp_path / "t1.nii.gz")
     t2 = saved(moved(brain("t2"), motion(0, (0, 0, 1), (900, 0, 0))), tmp_path / "t2.nii.gz")
-    assert "t2 covers 0 % of what t1 shows" in one_line(
+    assert "T2 covers 0 % of what T1 shows" in one_line(
         capfd, "segment", "brains", t1, t2, "-o", tmp_path / "o.seg.nrrd"
     )
     assert not (tmp_path / "o.seg.nrrd").exists()

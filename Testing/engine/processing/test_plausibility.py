@@ -19,7 +19,9 @@ def test_every_exchange_of_two_of_four_is_told_with_their_names(pair: tuple[str,
     sequences = brains()
     sequences[a], sequences[b] = sequences[b], sequences[a]
     (warning,) = sequence_warnings(sequences)
-    assert "look exchanged" in warning and (f"{a} and {b}" in warning or f"{b} and {a}" in warning)
+    labels = {"flair": "FLAIR", "t1ce": "T1ce", "t1": "T1", "t2": "T2"}
+    assert "look exchanged" in warning
+    assert f"{labels[a]} and {labels[b]}" in warning or f"{labels[b]} and {labels[a]}" in warning
 
 
 @pytest.mark.parametrize("pair", [("flair", "t2"), ("t1", "t2"), ("t1ce", "t1")])
@@ -44,7 +46,7 @@ def test_sequences_without_a_common_place_are_not_compared() -> None:
 def test_a_label_map_is_told_and_not_compared_with_the_others() -> None:
     labels = Volume(tissues(GRID)[np.newaxis].astype(np.float32), GRID)
     (warning,) = sequence_warnings({**brains(), "t1": labels})
-    assert warning == "t1 has few, whole values, as a label map has. Choose the gray image."
+    assert warning == "T1 has few, whole values, as a label map has. Choose the gray image."
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_label_map_has_at_most_16_whole_values(values: NDArray[np.generic], ex
 
 def test_a_constant_image_counts_as_missing() -> None:
     constant = brain("t1").with_array(np.full((1, *GRID.shape), 7, np.uint8))
-    assert sequence_warnings({**brains(), "t1": constant}) == ["t1 has one value only (7) and counts as missing."]
+    assert sequence_warnings({**brains(), "t1": constant}) == ["T1 has one value only (7) and counts as missing."]
 
 
 def test_a_normalized_image_is_told_and_one_background_value_is_not() -> None:
@@ -71,7 +73,7 @@ def test_a_normalized_image_is_told_and_one_background_value_is_not() -> None:
     inside = t1.array > 0
     normalized = t1.with_array(np.where(inside, (t1.array - 120) / 30, 0).astype(np.float32))
     (warning,) = sequence_warnings({"t1": normalized})
-    assert "t1 is below 0 in" in warning and "only what is above 0 counts as brain" in warning
+    assert "T1 is below 0 in" in warning and "only what is above 0 counts as brain" in warning
     assert sequence_warnings({"t1": t1.with_array(np.where(inside, t1.array, np.int16(-1)))}) == []
 
 
@@ -80,7 +82,7 @@ def test_more_than_a_brain_above_0_is_told_and_the_names_are_not_judged() -> Non
     noise = {name: v.with_array(v.array + np.int16(1)) for name, v in brains().items()}
     assert not looks_stripped(noise["t1"]) and looks_stripped(brain("t1"))
     (warning,) = sequence_warnings({**noise, "t1": noise["t2"], "t2": noise["t1"]})
-    assert warning.startswith("flair, t1ce, t1, t2: above 0 in more than a brain.") and "stripped roughly" in warning
+    assert warning.startswith("FLAIR, T1ce, T1, T2: above 0 in more than a brain.") and "stripped roughly" in warning
 
 
 def test_a_slice_without_any_background_is_not_stripped() -> None:

@@ -22,7 +22,17 @@ TINY = (
     'data.val=["brats:all"]',
     "optimizer.batch_size=4",
 )
-V2 = (*TINY, "config.width=4", "config.crop_sizes=[16,24]", "optimizer.epochs=3")
+V2 = (
+    *TINY,
+    "config.width=4",
+    "config.crop_sizes=[16,24]",
+    "optimizer.epochs=3",
+    "data.empty_fraction=1.0",
+    "deployment.neighbor_mm=0.0",
+    "deployment.skip_bias=0.0",
+    "deployment.follow=false",
+    "deployment.keep_fp32=true",
+)
 THIRDS = ("phases.quantize_from=0.34", "phases.decide_from=0.67")
 V1 = (*TINY, "config.bank_widths=[2,4]", "optimizer.epochs=2")
 

@@ -9,7 +9,7 @@ import slicer
 
 from leanseg.segmentation import Segment
 from leanseg.slicer_bridge.frames import framesOf
-from leanseg.slicer_bridge.segments import SegmentWriter, addSegment, segmentationFor
+from leanseg.slicer_bridge.segments import SegmentWriter, addSegment, imageOf, segmentationFor
 from Testing.slicer.bridge.segmentations import LESION, MASS, box, editorNode, voxels
 from Testing.slicer.bridge.volumes import CASES, volumeNode
 
@@ -39,6 +39,7 @@ class TestSegmentationFor(unittest.TestCase):
                 segmentation = segmentationFor(volume, "result")
                 role = segmentation.GetReferenceImageGeometryReferenceRole()
                 self.assertEqual(segmentation.GetNodeReferenceID(role), volume.GetID())
+                self.assertIs(imageOf(segmentation), volume)
                 self.assertEqual(segmentation.GetParentTransformNode(), volume.GetParentTransformNode())
                 self.assertIsNotNone(segmentation.GetDisplayNode())
                 grid = slicer.vtkOrientedImageData()
@@ -49,6 +50,9 @@ class TestSegmentationFor(unittest.TestCase):
                 k, j, i = case.shape
                 self.assertEqual(grid.GetExtent(), (0, i - 1, 0, j - 1, 0, k - 1))
                 np.testing.assert_allclose(grid.GetOrigin(), case.matrix[:3, 3])
+
+    def testOneWithoutAVolumeHasNone(self):
+        self.assertIsNone(imageOf(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")))
 
     def testItLiesInTheStudyOfItsVolume(self):
         volume = CASES[0].node()
@@ -118,7 +122,7 @@ class TestAddSegment(unittest.TestCase):
 
     def testItIsEmptyAndReadyToPaint(self):
         segmentId = addSegment(self.segmentation, LESION)
-        reference = self.segmentation.GetNodeReference(self.segmentation.GetReferenceImageGeometryReferenceRole())
+        reference = imageOf(self.segmentation)
         self.assertEqual(voxels(self.segmentation, segmentId, reference).sum(), 0)
         mask = box((8, 8), (2, 4), (2, 4))
         SegmentWriter(editorNode()).write(self.segmentation, segmentId, framesOf(reference), {1: mask})

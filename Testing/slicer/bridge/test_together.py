@@ -1,12 +1,14 @@
 """Several segments written in one step: nested ones overlap, one undo takes all back, a failure leaves nothing."""
 
 import unittest
+from unittest import mock
 
 import numpy as np
 import slicer
 
 from leanseg.errors import IncompatibleInputError, UnknownNameError
 from leanseg.slicer_bridge.frames import VolumeFrames
+from leanseg.slicer_bridge.nodes import geometryFromNode
 from leanseg.slicer_bridge.segments import SegmentWriter, addSegment, segmentationFor
 from Testing.slicer.bridge.segmentations import LESION, box, bytesOf, editorNode, fill, voxels
 from Testing.slicer.bridge.volumes import volumeNode
@@ -58,6 +60,27 @@ class TestTogether(unittest.TestCase):
         self.editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
         self.write(outer=OUTER, inner=INNER)
         self.assertHeld(outer=OUTER & ~OTHER, inner=INNER & ~OTHER, other=OTHER)
+
+    def testOnlyVoxelsWithinAreWritten(self):
+        self.write(outer=OUTER, inner=INNER)
+        within = box(SHAPE[1:], (0, 10), (0, 20))
+        for k in (3, 4):  # nothing is left there
+            nothing = {k: np.zeros(SHAPE[1:], bool)}
+            masks = {self.outer: nothing, self.inner: nothing}
+            losers = self.writer.writeTogether(self.segmentation, self.frames, masks, True, {k: within})
+            self.assertEqual(losers, [])
+        gone = box(SHAPE, (3, 5), (0, 10), (0, 20))
+        self.assertHeld(outer=OUTER & ~gone, inner=INNER & ~gone, other=OTHER & ~OUTER)
+
+    def testTheGridOfTheVolumeIsLookedUpOnceForAllFrames(self):
+        deep = volumeNode(np.zeros((200, 4, 4), np.uint8))
+        frames, masks = VolumeFrames(deep), {k: np.ones((4, 4), bool) for k in range(200)}
+        with mock.patch("leanseg.slicer_bridge.frames.geometryFromNode", wraps=geometryFromNode) as looked:
+            self.writer.check(segmentationFor(deep, "deep"), "", frames, masks)
+        self.assertLessEqual(looked.call_count, 2)  # for its first and its last frame
+        for index in (-1, 200):
+            with self.assertRaises(IncompatibleInputError):
+                self.writer.check(self.segmentation, "", frames, {**masks, index: masks[0]})
 
     def testOneUndoTakesAllBack(self):
         before = bytesOf(self.segmentation)

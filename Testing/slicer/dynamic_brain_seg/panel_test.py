@@ -56,7 +56,6 @@ class PanelTest(unittest.TestCase):
         for patch in (
             brain_model.loaded(self.model),
             mock.patch("leanseg.list_models", return_value=[card()], create=True),
-            mock.patch("leanseg.processing.plausibility.sequence_warnings", return_value=[]),  # it is no real brain
             mock.patch(kind, new_callable=mock.PropertyMock, return_value=True),
         ):
             patch.start()

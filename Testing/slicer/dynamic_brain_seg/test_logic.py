@@ -67,13 +67,14 @@ class TestSegmenting(BrainCase):
         for region in ("TC", "ET"):
             self.assertPlaced(result, region, AXIAL_SHAPE, AXIAL)
         moved = [line.split()[0] for line in result.notes if "was resampled" in line]
-        self.assertEqual(moved, ["t1ce", "t1", "t2"])
+        self.assertEqual(moved, ["T1ce", "T1", "T2"])
 
     def assertPlaced(self, result, region, shape, matrix):
         mask = result.masks(NESTED)[region]
-        self.assertGreater(dice(mask, truth(region, shape, matrix)), 0.7)
+        self.assertGreater(dice(mask, truth(region, shape, matrix)), 0.8)
         middle = centers(shape, matrix)[mask].mean(axis=0)
-        self.assertLess(np.abs(middle - TUMOR_CENTER).max(), 0.5 * np.linalg.norm(matrix[:3, :3], axis=0).min())
+        halfVoxel = np.abs(matrix[:3, :3]).sum(axis=1) / 2  # along R, A, S; thick slices place things less exactly
+        np.testing.assert_array_less(np.abs(middle - TUMOR_CENTER), halfVoxel)
 
     def testEachOfThemCanBeTheReference(self):
         grids = {"flair": (AXIAL_SHAPE, AXIAL), "t1ce": ((60, 62, 64), SAGITTAL), "t1": ((45, 60, 60), CORONAL),

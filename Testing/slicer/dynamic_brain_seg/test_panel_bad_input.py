@@ -135,7 +135,7 @@ class TestOddButUsable(PanelTest):
     def testWhatSpeaksAgainstTheImagesIsSaidLineByLineWithAWarning(self):
         self.load()
         lines = ["T1 and T2 look swapped.", "The skull is still there."]
-        with mock.patch("leanseg.processing.plausibility.sequence_warnings", return_value=lines):
+        with mock.patch("leanseg.processing.prepare_brain.sequence_warnings", return_value=lines):
             self.segment()
         self.assertEqual(self.message.split("\n")[1:], lines)
         self.assertTrue(self.isShown(self.ui.messageIconLabel))

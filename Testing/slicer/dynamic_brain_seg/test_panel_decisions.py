@@ -139,6 +139,57 @@ class TestOverriding(PanelTest):
         self.assertEqual(self.decisions()[TUMOR_SLICE], "skip")
         self.assertIn("skip (yours)", self.ui.sliceLabel.text)
 
+    def testUndoOfADecisionThatChangedNoVoxelTakesTheStripBackToo(self):
+        self.clickBar(EMPTY_SLICE)
+        self.pressAndFinish(self.ui.computeSliceButton)
+        self.pressAndFinish(self.ui.undoButton)
+        self.assertEqual(self.decisions()[EMPTY_SLICE], "skip")
+        self.assertNotIn("yours", self.ui.sliceLabel.text)
+
+    def testWhatTheModelDecidedIsKnownAgainAfterUndo(self):
+        self.clickBar(TUMOR_SLICE)
+        self.pressAndFinish(self.ui.skipSliceButton)
+        self.pressAndFinish(self.ui.modelSliceButton)
+        self.ui.qualitySlider.value = 10
+        self.finish()
+        for _time in range(2):
+            self.pressAndFinish(self.ui.undoButton)
+        self.assertIn("skip (yours)", self.ui.sliceLabel.text)
+        self.pressAndFinish(self.ui.modelSliceButton)
+        self.assertEqual(self.decisions()[TUMOR_SLICE], "whole")
+        np.testing.assert_array_equal(self.wt(), truth("WT"))
+
+    def testCorrectionsInOtherSlicesStay(self):
+        mine = self.correctWholeTumor()
+        self.clickBar(CROPPED_SLICE)
+        self.pressAndFinish(self.ui.skipSliceButton)
+        mine[CROPPED_SLICE + 3] = False
+        np.testing.assert_array_equal(self.wt(), mine)
+        self.assertIn("What was corrected by hand in other slices stays.", self.message)
+        self.assertEqual(self.ui.segmentButton.text, "Segment, replacing corrections")
+        self.pressAndFinish(self.ui.refineButton)
+        mine[CROPPED_SLICE + 3] = truth("WT")[CROPPED_SLICE + 3]  # of which nobody was certain
+        np.testing.assert_array_equal(self.wt(), mine)
+
+    def testADecisionInANewSegmentationWritesAllSlices(self):
+        self.correctWholeTumor()
+        self.ui.outputSelector.setCurrentNode(None)
+        self.finish()
+        self.clickBar(EMPTY_SLICE)
+        self.pressAndFinish(self.ui.computeSliceButton)
+        np.testing.assert_array_equal(self.wt(), truth("WT"))
+
+    def correctWholeTumor(self):
+        """Half of a slice is taken away by hand."""
+        mine, segmentation = truth("WT"), self.segmentation.GetSegmentation()
+        mine[TUMOR_SLICE + 3, :32] = False
+        segmentId = segmentation.GetSegmentIdBySegmentName("Whole tumor (WT)")
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            mine.astype(np.uint8), self.segmentation, segmentId, self.volumes["flair"]
+        )
+        self.finish()
+        return mine
+
     def testTheKeyComputesTheShownSlice(self):
         self.clickBar(CROPPED_SLICE)
         self.pressKey(qt.Qt.Key_F, shift=True)

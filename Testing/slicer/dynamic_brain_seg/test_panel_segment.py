@@ -152,6 +152,19 @@ class TestSegmenting(PanelTest):
         self.pressAndFinish(self.ui.undoButton)
         np.testing.assert_array_equal(self.mask(name, nodes["flair"]), half)
 
+    def testOtherSegmentsDoNotTakeFromWhatWasCorrected(self):
+        nodes = self.loadAndSegment()
+        segmentId = self.segmentation.GetSegmentation().GetSegmentIdBySegmentName("Tumor core (TC)")
+        mine = truth("TC")
+        mine[:, :30] = False
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            mine.astype(np.uint8), self.segmentation, segmentId, nodes["flair"]
+        )
+        self.pick(self.ui.regionsSelector, "Separate: ED, NCR, ET")
+        self.assertEqual(self.segmentNames(), list(NESTED))
+        np.testing.assert_array_equal(self.mask("Tumor core (TC)", nodes["flair"]), mine)
+        self.assertIn("corrected by hand", self.message)
+
     def testAnotherBrainGetsItsOwnSegmentation(self):
         self.loadAndSegment()
         first = self.segmentation

@@ -12,7 +12,7 @@ from DynamicBrainSegLib.inputs import readNodes
 from DynamicBrainSegLib.logic import BrainLogic
 from DynamicBrainSegLib.region_segments import newSegmentation, writeRegions
 from DynamicBrainSegLib.result import EXCLUSIVE, NESTED, BrainOptions
-from DynamicBrainSegLib.volumes_table import fillTable, regionVolumes, writeCsv
+from DynamicBrainSegLib.volumes_table import regionVolumes, writeCsv
 
 from leanseg.errors import OutputError
 from leanseg.slicer_bridge.segments import SegmentWriter, addSegment
@@ -57,16 +57,6 @@ class TestVolumes(unittest.TestCase):
         transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([2.0, 1, 1, 1])))
         self.segmentation.SetAndObserveTransformNodeID(transform.GetID())
         self.assertAlmostEqual(regionVolumes(self.segmentation)[0].ml, 2 * truth("WT").sum() * VOXEL_ML, places=6)
-
-    def testTheTableNodeIsFilledAnew(self):
-        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
-        for _time in range(2):
-            fillTable(table, regionVolumes(self.segmentation))
-        self.assertEqual(table.GetNumberOfColumns(), 3)
-        self.assertEqual(table.GetNumberOfRows(), 3)
-        self.assertEqual([table.GetColumnName(n) for n in range(3)], ["Segment", "Volume (ml)", "Origin"])
-        self.assertEqual([table.GetCellText(0, n) for n in (0, 2)], ["Whole tumor (WT)", "model"])
-        self.assertAlmostEqual(float(table.GetCellText(2, 1)), truth("ET").sum() * VOXEL_ML, places=3)
 
     def testTheFile(self):
         with tempfile.TemporaryDirectory() as folder:

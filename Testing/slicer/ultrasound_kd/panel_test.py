@@ -47,6 +47,11 @@ class PanelTest(unittest.TestCase):
         self.ui.inputSelector.setCurrentNode(node)
         gestures.settle(50)
 
+    def settleViews(self):
+        """Until the panel has looked at what the views show, however slowly they render."""
+        gestures.settle(150)
+        self.assertTrue(gestures.waitFor(lambda: not self.widget.panel.shown._timer.isActive()))
+
     def press(self, button):
         self.assertTrue(button.enabled, f"{button.text}: {button.toolTip}")
         gestures.click(button)

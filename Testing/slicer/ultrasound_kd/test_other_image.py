@@ -27,7 +27,7 @@ class TestSecondImage(PanelTest):
         second = self.load(CLIP)
         self.assertIs(self.ui.inputSelector.currentNode(), self.first)
         slicer.util.selectModule("UltrasoundKD")
-        gestures.settle(150)
+        self.settleViews()
         self.assertIs(self.ui.inputSelector.currentNode(), second)
 
     def testAProposalIsNotDrawnOverAnotherImage(self):
@@ -97,7 +97,7 @@ class TestSecondImage(PanelTest):
         self.assertTrue(self.ui.acceptButton.enabled)
         self.show(second)
         self.press(self.ui.rejectButton)
-        gestures.settle(150)
+        self.settleViews()
         self.assertIs(self.ui.inputSelector.currentNode(), second, "nothing holds it any more")
 
     def testALivePreviewDoesNotHoldTheImage(self):
@@ -128,7 +128,7 @@ class TestSecondImage(PanelTest):
             path = str(Path(folder) / "scene.mrb")
             self.assertTrue(slicer.util.saveScene(path))
             slicer.mrmlScene.Clear(0)
-            gestures.settle(150)
+            self.settleViews()
             slicer.util.loadScene(path)
         gestures.settle(400)
         self.assertEqual(self.ui.inputSelector.currentNode().GetName(), STILL_IMAGE)
@@ -157,7 +157,7 @@ class TestSecondImage(PanelTest):
         slicer.mrmlScene.RemoveNode(self.first)
         self.load(CLIP)
         slicer.util.selectModule("UltrasoundKD")
-        gestures.settle(150)
+        self.settleViews()
         self.assertEqual(self.ui.inputSelector.currentNode().GetName(), CLIP)
         self.assertIsNone(self.ui.targetSegmentationSelector.currentNode())
 
@@ -175,7 +175,7 @@ class TestSecondImage(PanelTest):
         slicer.util.setSliceViewerLayers(background=None)
         gestures.settle(100)
         slicer.util.selectModule("UltrasoundKD")
-        gestures.settle(150)
+        self.settleViews()
         self.assertIsNone(self.ui.inputSelector.currentNode())
 
     def testTheShownImageIsChosenOnEntering(self):
@@ -194,12 +194,12 @@ class TestSecondImage(PanelTest):
 
         source = SampleData.SampleDataLogic().sourceForSampleName(name)
         [node] = source.customDownloader(source)
-        gestures.settle(150)
+        self.settleViews()
         return node
 
     def show(self, node):
         slicer.util.setSliceViewerLayers(background=node)
-        gestures.settle(150)
+        self.settleViews()
 
     def background(self):
         return slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetBackgroundLayer().GetVolumeNode()
