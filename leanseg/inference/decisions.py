@@ -173,7 +173,7 @@ def is_cut(tumor: NDArray[np.bool_], corner_ji: tuple[int, int], size_ji: tuple[
         (corner_ji[1] > 0, tumor[:, 0]),
         (corner_ji[1] + tumor.shape[1] < size_ji[1], tumor[:, -1]),
     )
-    return sum(np.count_nonzero(edge) for inside, edge in edges if inside) >= CUT
+    return sum(int(np.count_nonzero(edge)) for inside, edge in edges if inside) >= CUT
 
 
 @dataclass(frozen=True)

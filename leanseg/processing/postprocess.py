@@ -57,7 +57,7 @@ def restore(
 
 def _clipped(volume: Volume) -> Volume:
     """Interpolation may round beyond 0 and 1. A copy only where it did: a whole brain fills memory."""
-    if 0 <= volume.array.min() and volume.array.max() <= 1:
+    if volume.array.min() >= 0 and volume.array.max() <= 1:
         return volume
     return volume.with_array(np.clip(volume.array, 0, 1))
 
