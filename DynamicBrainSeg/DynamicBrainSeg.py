@@ -203,7 +203,7 @@ class DynamicBrainSegTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear(0)
 
     def test_TheWholeTumorHasTheVolumeOfTheTruth(self) -> None:
-        from DynamicBrainSegLib.brain_phantom import brain_phantom
+        from leanseg.brain_phantom import brain_phantom
 
         slicer.util.selectModule("DynamicBrainSeg")
         widget = slicer.util.getModuleWidget("DynamicBrainSeg")

@@ -80,7 +80,7 @@ def environment_panel(ui) -> None:
 
 def decisions(widget) -> None:
     """The simulated brain, segmented; one slice beside the tumor computed fully by a person's decision."""
-    from DynamicBrainSegLib.brain_phantom import TUMOR_MM
+    from leanseg.brain_phantom import TUMOR_MM
 
     ui, session = widget.ui, widget.panel.session
     load_sample("BrainTumorPhantom")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,22 @@ _HEAT = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 
 
 def overlay_outline(gray: NDArray[np.uint8], mask: NDArray[np.bool_], color: tuple[int, int, int]) -> Picture:
     """A (j, i) image with the border of a mask, drawn just inside it, one pixel wide."""
+    return outlines(gray, [mask], [color])
+
+
+def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(mask & ~inner)
+
+
+def outlines(
+    gray: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]], colors: Sequence[tuple[int, int, int]]
+) -> Picture:
+    """Borders of several masks, the last drawn on top."""
     picture = np.repeat(gray[..., np.newaxis], 3, axis=2)
-    picture[mask & ~inner] = color
+    for mask, color in zip(masks, colors, strict=True):
+        picture[_border(mask)] = color
     return picture
 
 

@@ -40,7 +40,7 @@ def loadPhantom(_source: Any) -> list[Any]:
 
 def addPhantom(spacing_kji_mm: tuple[float, float, float] = (2.0, 1.0, 1.0)) -> dict[str, Any]:
     """New volume nodes in the scene by sequence, FLAIR shown in the slice views."""
-    from DynamicBrainSegLib.brain_phantom import brain_phantom
+    from leanseg.brain_phantom import brain_phantom
     from leanseg.slicer_bridge.nodes import scalarVolumeNode
 
     phantom = brain_phantom(spacing_kji_mm)

@@ -11,6 +11,7 @@ from leanseg.demo import DemoCase, run_demo
 from leanseg.errors import BundleError, InferenceCancelled, LeanSegError, OutputError
 from leanseg.phantom import ultrasound_phantom
 from leanseg.segmentation import Segment
+from Testing.engine.dynamic_networks import write_dynamic_bundle
 from Testing.engine.tiny import dark_on_bright, ellipse, write_tiny_bundle
 
 SMALL = (64, 80)
@@ -226,3 +227,19 @@ def test_a_damaged_model_is_named(models_folder: Path, small_cases: list[DemoCas
     (models_folder / "tiny" / "tiny_fp32.onnx").write_bytes(b"damaged")
     with pytest.raises(BundleError, match=r"tiny_fp32\.onnx is damaged"):
         run_demo(tmp_path / "demo", quiet)
+
+
+def test_a_model_that_decides_shows_a_brain(models_folder: Path, small_cases: list[DemoCase], tmp_path: Path) -> None:
+    write_tiny_bundle(models_folder / "tiny")
+    write_dynamic_bundle(models_folder / "brains")
+    page = Page(run_demo(tmp_path / "demo", quiet).read_text(encoding="utf-8"))
+    pictures = [name for name in page.images if "brain" in name]
+    titles = ("image", "regions", "truth", "uncertainty", "work_in_each_slice")
+    assert pictures == [f"pictures/brains_brain_{title}.png" for title in titles]
+    assert all((tmp_path / "demo" / name).is_file() for name in pictures)
+    assert sitk.ReadImage(str(tmp_path / "demo" / "brains_brain.seg.nrrd")).GetSize() == (149, 185, 69)
+    (report,) = (one for one in json.loads((tmp_path / "demo" / "report.json").read_text()) if one["model"] == "brains")
+    (case,) = report["cases"]
+    assert set(case["volumes_ml"]) == {"WT", "TC", "ET"} and sum(case["decisions"].values()) == case["slices"]
+    width = sitk.ReadImage(str(tmp_path / "demo" / pictures[-1])).GetWidth()
+    assert width == 6 * case["slices"], "one bar a slice"

@@ -28,7 +28,7 @@ from leanseg.request import Progress, UncertaintyKind, no_progress, step
 from leanseg.runtime.graph import Graph, checked
 from leanseg.volume import Volume
 
-DECIDING_BATCH = 8
+DECIDING_BATCH = 4
 SEGMENTING_BATCH = 2
 """Slices; larger batches are no faster on two cores, and fill memory."""
 DECISION, POSITION = "decision", "position"

@@ -52,7 +52,8 @@ def brain_phantom(
     rng = np.random.default_rng(seed)
     dk, dj, di = spacing_kji_mm
     margins = np.array([AXES_MM[2], AXES_MM[1], AXES_MM[0]]) + 10
-    shape = tuple(int(2 * mm / step) + 1 for mm, step in zip(margins, spacing_kji_mm, strict=True))
+    depth, height, width = (int(2 * mm / step) + 1 for mm, step in zip(margins, spacing_kji_mm, strict=True))
+    shape = (depth, height, width)
     ijk_to_ras = np.diag([-di, -dj, dk, 1.0])
     ijk_to_ras[:3, 3] = [di * (shape[2] - 1) / 2, dj * (shape[1] - 1) / 2, -dk * (shape[0] - 1) / 2]
     geometry = VolumeGeometry(shape, ijk_to_ras)
