@@ -80,6 +80,8 @@ def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[di
     for folder in models:
         model = load_engine(str(folder), precision=precision)  # type: ignore[arg-type]
         fold = held_out(model)
+        if any(row["fold"] == fold for row in rows[AS_DECIDED]):
+            raise LeanSegError(f"{folder} is a second model that left fold {fold} out. Keep one of each fold.")
         for name, way in WAYS.items():
             figures = evaluate_brains(
                 _changed(model, way.deciding),
@@ -128,7 +130,14 @@ def main() -> None:
     parser.add_argument("--card", type=Path, help="bundle whose card gets the figures")
     arguments = parser.parse_args()
     folders = sorted(card.parent for card in arguments.models.glob("*/card.json"))
-    rows = measure(folders, arguments.root, arguments.precision)
+    if not folders:
+        raise SystemExit(
+            f"{arguments.models} holds no bundle (MODEL/card.json). Export the models of the folds into it."
+        )
+    try:
+        rows = measure(folders, arguments.root, arguments.precision)
+    except LeanSegError as error:
+        raise SystemExit(str(error)) from error
     result = summary(rows)
     folds = sorted({row["fold"] for row in rows[AS_DECIDED]})
     table = Table(f"folds {', '.join(map(str, folds))}; n = {len(rows[AS_DECIDED])}", *SHOWN)
@@ -146,13 +155,14 @@ def _for_card(result: dict[str, dict[str, dict[str, float]]], folds: list[int], 
     """`cross_validation`, and under `sequences` the mean Dice by what was given, which the module shows."""
     about = {
         "command": "python benchmarks/brain_folds.py MODELS --root BRATS",
-        "what": "cases of folds that were not trained on, by models of the same recipe",
+        "what": "cases of folds that were not trained on, by models like this one; this one has seen them all",
         "folds": folds,
         "precision": precision,
     }
     given = {" ".join(SEQUENCES): result[AS_DECIDED], **{k: v for k, v in result.items() if WAYS[k].sequences}}
     dice = {key: {name: figures[name]["mean"] for name in SHOWN[:3]} for key, figures in given.items()}
-    return {"cross_validation": about | result[AS_DECIDED], "sequences": dice}
+    decided = {name: result[AS_DECIDED][name] for name in SHOWN}
+    return {"cross_validation": about | decided, "sequences": dice}
 
 
 if __name__ == "__main__":

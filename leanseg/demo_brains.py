@@ -73,12 +73,12 @@ def _pictures(phantom: BrainPhantom, segmentation: Segmentation, model: Model) -
     }
 
 
-def _strip(notes: Mapping[str, Any], most: float) -> Picture:
-    """One bar for each slice, feet left; its height is what the slice cost, all of it that of a whole slice."""
+def _strip(notes: Mapping[str, Any], whole_slice_gmacs: float) -> Picture:
+    """One bar for each slice, feet left; full height: what a whole slice costs, or more."""
     costs = [one["gmacs"] for one in notes["slice_decisions"]]
     strip = np.full((_STRIP_HEIGHT, _BAR * len(costs), 3), 30, np.uint8)
     for n, gmacs in enumerate(costs):
-        height = int(np.clip(round(_STRIP_HEIGHT * gmacs / most), 1, _STRIP_HEIGHT))
+        height = int(np.clip(round(_STRIP_HEIGHT * gmacs / whole_slice_gmacs), 1, _STRIP_HEIGHT))
         strip[_STRIP_HEIGHT - height :, _BAR * n : _BAR * (n + 1) - 1] = _REGION_COLORS[2]
     return strip
 

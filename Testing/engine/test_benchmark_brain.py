@@ -87,7 +87,8 @@ def test_peers_give_a_labelmap_of_the_whole_volume(brain: ModuleType, network: S
     assert np.array_equal(torch_windows(network, (16, 32, 24), 0.5)(arrays), whole)
     cropped = openvino_cropped_int8(network, arrays, threads=1)(arrays)
     assert cropped.shape == whole.shape and not cropped[0].any(), "outside the box there is background"
-    assert np.array_equal(openvino_cropped_int8(network, arrays, threads=1)(arrays), cropped)
+    inside = arrays[0] > 0
+    assert len(np.unique(cropped)) > 1 and (cropped == whole)[inside].mean() > 0.8
 
 
 def test_zscores_are_of_the_brain(brain: ModuleType) -> None:

@@ -12,8 +12,9 @@ the choice for slice n is the k with the largest
 
 A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-deciding-together.md).
 A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
-never makes a slice dearer. With all three at 0 the largest output decides, as published. With `follow` the segmentation
-corrects the decisions: it knows better than the decision network where a tumor ends. All that was computed is counted.
+never makes a decision dearer. With all three at 0 the largest output decides, as published. With `follow` the
+segmentation corrects the decisions: it knows better than the decision network where a tumor ends. All that was computed
+is counted, so a crop that was chosen for its price and cuts tumor costs more in the end than the whole slice.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ class DynamicConfig:
             raise ValueError("without a decision network there is one branch.")
         if not self.regions or len(self.outside) != len(self.regions):
             raise ValueError(f"a probability outside is needed for each of {self.regions}; got {self.outside}.")
+        areas = [branch.size_ji[0] * branch.size_ji[1] for branch in self.branches]
+        if areas != sorted(areas):
+            raise ValueError("branches must ascend in size.")
         if not self.neighbor_mm >= 0 or not math.isfinite(self.skip_bias):
             got = f"{self.neighbor_mm} and {self.skip_bias}"
             raise ValueError(f"neighbor_mm must be 0 or more and skip_bias finite; got {got}.")
@@ -159,7 +163,7 @@ def followed(
 
     `has_tumor`: (slice,), what was found so far. Slices with an override stay as they are.
     """
-    near = np.convolve(has_tumor, np.ones(2 * FOLLOW + 1), mode="same") > 0.5
+    near = np.convolve(has_tumor, np.ones(2 * FOLLOW + 1))[FOLLOW : FOLLOW + len(has_tumor)] > 0.5
     near[list(overrides or {})] = False
     return np.flatnonzero(near & (decisions == SKIP))
 

@@ -82,7 +82,7 @@ class DynamicSlicewiseEngine:
 
         Args:
             overrides: slice of the model grid -> decision, whatever the network says.
-            cost_bias: above 0 faster, below 0 more thorough than trained; see `inference/decisions.py`.
+            cost_bias: above 0 cheaper, below 0 more thorough decisions than trained; see `inference/decisions.py`.
 
         `notes` are those of `account` with the two arguments, `followed` (slices that were segmented, or segmented
         again, because tumor left what had been), `seconds` (`decide`, `position`, `segment`), and in `slice_decisions`

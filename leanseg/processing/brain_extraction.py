@@ -49,12 +49,16 @@ def strip(sequences: Mapping[str, Volume]) -> dict[str, Volume]:
         return dict(sequences)
     masks, failures = [], []
     for name, volume in sequences.items():
+        if volume.array.min() == volume.array.max():
+            continue  # counts as missing
         try:
             masks.append(rough_brain_mask(volume))
         except IncompatibleInputError as error:
             failures.append(f"{name}: {error}")
     if not masks:
-        raise IncompatibleInputError(failures[0])
+        raise IncompatibleInputError(
+            failures[0] if failures else "Every value is the same. Choose images with contrast."
+        )
     mask = 2 * np.sum(masks, axis=0, dtype=np.int32) >= len(masks)
     return {name: v.with_array(np.where(mask, v.array, np.zeros((), v.array.dtype))) for name, v in sequences.items()}
 

@@ -71,9 +71,9 @@ def _complaint(name: str, volume: Volume) -> str | None:
         return f"{name} has one value only ({low:g}) and counts as missing."
     if is_label_map(values):
         return f"{name} has few, whole values, as a label map has. Choose the gray image."
-    below = np.count_nonzero(values < 0) / values.size if low < 0 else 0.0
-    # A scanner or a resampling filter leaves some, or the background may be one value below 0.
-    if below > _BELOW_0 and np.unique(values[values < 0][:1000]).size > 1:
+    # A scanner or a resampling filter leaves some; the smallest value may be that of the background.
+    below = np.count_nonzero((values < 0) & (values > low)) / values.size if low < 0 else 0.0
+    if below > _BELOW_0:
         return (
             f"{name} is below 0 in {100 * below:.0f} % of its voxels, as after a normalization; only what is above 0 "
             "counts as brain. Choose the image before it, background 0."

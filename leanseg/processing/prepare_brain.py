@@ -46,7 +46,10 @@ def prepare_brain(
     brains, notes = aligned.sequences, list(aligned.notes)
     if strip_skull:
         brains = strip(brains)
-        notes.append("The skull was stripped roughly; look at the edge of the brain before trusting what lies there.")
+        if any(brains[name] is not volume for name, volume in aligned.sequences.items()):
+            notes.append(
+                "The skull was stripped roughly; look at the edge of the brain before trusting what lies there."
+            )
     prepared = {name: brains[sequence_label(name)] for name in sequences}
     # Judged as they came: a label map that was resampled does not look like one any more.
     warnings = sequence_warnings(prepared if strip_skull else sequences)

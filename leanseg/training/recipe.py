@@ -155,9 +155,13 @@ class DeploymentConfig:
     skip_bias: float = 0.0
     """Above 0: skip only what is more certainly empty (inference/decisions.py)."""
     follow: bool = False
-    """Follow a tumor that was found into skipped slices."""
+    """Follow a tumor that leaves what was computed, beyond a crop or into skipped slices."""
     keep_fp32: bool = True
     """False: the fp32 graphs of what has INT8 graphs are measured and left out; the bundle is half as large."""
+
+    def __post_init__(self) -> None:
+        if not self.neighbor_mm >= 0:
+            raise ValueError(f"neighbor_mm must be 0 or more; got {self.neighbor_mm}.")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,12 @@ def test_a_tumor_is_followed_two_slices_into_what_was_skipped() -> None:
     assert followed(np.zeros(1, np.int64), np.zeros(1, bool)).tolist() == []
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_tumor_is_followed_in_the_thinnest_slab(number: int) -> None:
+    decisions, has_tumor = np.array([1] + [0] * (number - 1)), np.array([True] + [False] * (number - 1))
+    assert followed(decisions, has_tumor).tolist() == list(range(1, min(number, 3)))
+
+
 def test_everything_is_counted() -> None:
     """Skip 5; crop 5 + 40 + 30 + 10 + 20; whole 5 + 80 + 40 + 80. With bits 8, 16: 10/4 + 20/2 and 40/4 + 80/2."""
     slices = [SliceDecision(0), SliceDecision(1, (1, 2), (8, 16)), SliceDecision(2, (0, 0), (8, 16))]
@@ -107,6 +113,7 @@ def test_no_slice_is_no_cost() -> None:
         ({"branches": ()}, "there must be a branch"),
         ({"branches": CONFIG.branches[:1] * 2}, "branches must differ in name"),
         ({"decision_macs": 0}, "without a decision network there is one branch"),
+        ({"branches": CONFIG.branches[::-1]}, "branches must ascend in size"),
         ({"neighbor_mm": -1.0}, "neighbor_mm must be 0 or more"),
         ({"skip_bias": float("nan")}, "skip_bias finite; got 0.0 and nan"),
         ({"outside": (0.0,)}, "a probability outside is needed for each of"),

@@ -75,6 +75,9 @@ def test_a_normalized_image_is_told_and_one_background_value_is_not() -> None:
     (warning,) = sequence_warnings({"t1": normalized})
     assert "T1 is below 0 in" in warning and "only what is above 0 counts as brain" in warning
     assert sequence_warnings({"t1": t1.with_array(np.where(inside, t1.array, np.int16(-1)))}) == []
+    on_dark = t1.with_array(np.where(inside, (t1.array - 120) / 30, -9).astype(np.float32))
+    (warning,) = sequence_warnings({"t1": on_dark})
+    assert "T1 is below 0 in" in warning
 
 
 def test_more_than_a_brain_above_0_is_told_and_the_names_are_not_judged() -> None:

@@ -172,8 +172,9 @@ class DecisionNetwork(ShuffleNetV2):
 
             log odds of not skipping = log mean exp s over the cells
 
-        so one cell is enough. What to do with the tumor is decided by the average, as before. Cells can be taught
-        where tumor is (training/med_danet.py), which tells more than one label a slice when patients are few.
+        so one cell is enough if it is certain (above the log of the number of cells). What to do with the tumor is
+        decided by the average, as before. Cells can be taught where tumor is (training/med_danet.py), which tells more
+        than one label a slice when patients are few.
     """
 
     def __init__(self, in_channels: int, outputs: int, width: str = "0.5x", pool: str = "mean") -> None:
