@@ -142,7 +142,7 @@ def test_the_list_of_models_names_inputs_and_the_size_of_all_graphs(brain_model:
         (["{flair}", "{flair}"], "are both flair. Keep one"),
         (["flair={flair}", "t1={flair}"], "flair and t1 are the same image"),
         (["{unnamed}"], "image.nii.gz does not say what it is. Write NAME="),
-        (["flair={flair}", "t1={other}"], "t1 covers 0 % of what flair shows; at least 20 % are needed"),
+        (["flair={flair}", "t1={other}"], "T1 covers 0 % of what FLAIR shows; at least 20 % are needed"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_in_one_line(
