@@ -47,7 +47,7 @@ class Panel:
         self.session = BrainSession(logic, self.runner, self.runs.computed, self.runs.ended, self.showState)
         self.decisions = DecisionView(ui, self.runs.override)
         self.uncertainty = UncertaintyView()
-        self.environment = EnvironmentPanel(self.onEnvironmentChanged)
+        self.environment = EnvironmentPanel("dynamic_slicewise", self.onEnvironmentChanged)
         ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
         self._onOutput = onOutput
         self._isUpdating = False

@@ -40,7 +40,7 @@ class Panel:
         self.parameters = self.options.parameters
         self.shown = ShownImage(self.followViews)
         self.session = ProposalSession(logic, self.runner, self.showState, self.message)
-        self.environment = EnvironmentPanel(self.onEnvironmentChanged)
+        self.environment = EnvironmentPanel("slicewise", self.onEnvironmentChanged)
         ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
         self._onTargetChanged = onTargetChanged
         self._inputProblem = ""

@@ -31,6 +31,8 @@ class Requirement:
     state: State
     version: str
     purpose: str
+    engine: str = ""
+    """Of a model that is whole: the engine that runs it"""
 
 
 def requirements() -> list[Requirement]:
@@ -69,13 +71,13 @@ def diagnostics() -> str:
     return text
 
 
-def canSegment(found: list[Requirement]) -> bool:
-    """Whether these requirements are enough to run a model: a runtime, the packages, and a model."""
+def canSegment(found: list[Requirement], engine: str) -> bool:
+    """Whether these requirements are enough: a runtime, the packages, and a model for this engine."""
     state = {one.name: one.state for one in found}
     # Half an OpenVINO would be imported before ONNX Runtime is tried.
     runtime = state["openvino"] == "ok" or (state["openvino"] == "missing" and state.get("onnxruntime") == "ok")
     packages = state["numpy"] == state["SimpleITK"] == "ok"
-    return runtime and packages and any(one.name.startswith("model ") and one.state == "ok" for one in found)
+    return runtime and packages and any(one.engine == engine and one.state == "ok" for one in found)
 
 
 def examinePackage(name: str, purpose: str = "", comesWithSlicer: bool = False) -> Requirement:
@@ -124,7 +126,8 @@ def _models() -> list[Requirement]:
         except LeanSegError as error:
             found.append(Requirement(f"model {folder.name}", "broken", "", str(error)))
         else:
-            found.append(Requirement(f"model {bundle.card.id}", "ok", ", ".join(bundle.card.precisions), ""))
+            card = bundle.card
+            found.append(Requirement(f"model {card.id}", "ok", ", ".join(card.precisions), "", card.engine))
     if not found:
         advice = _("none found; install LeanSeg again, or set LEANSEG_MODELS to a folder of models")
         found.append(Requirement("models", "missing", "", advice))

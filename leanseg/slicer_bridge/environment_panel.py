@@ -19,8 +19,9 @@ from leanseg.slicer_bridge.installation import DOWNLOAD_MB, installRuntime
 class EnvironmentPanel:
     """Shows what the last `refresh` found. Put `widget` into a layout."""
 
-    def __init__(self, onChanged: Callable[[], None] | None = None) -> None:
-        """`onChanged` is called after an installation, also a failed one."""
+    def __init__(self, engine: str, onChanged: Callable[[], None] | None = None) -> None:
+        """`engine` runs the models of the module; `onChanged` is called after an installation, also a failed one."""
+        self._engine = engine
         self._onChanged = onChanged
         self._requirements: list[Requirement] = []
         self.widget = qt.QWidget()
@@ -42,7 +43,7 @@ class EnvironmentPanel:
     @property
     def isComplete(self) -> bool:
         """Whether models can run, as the last `refresh` found."""
-        return bool(self._requirements) and canSegment(self._requirements)
+        return bool(self._requirements) and canSegment(self._requirements, self._engine)
 
     def refresh(self) -> None:
         """Look at what is there. Some 50 ms: the models are checked byte by byte."""

@@ -123,7 +123,7 @@ class Models(unittest.TestCase):
         return [one for one in requirements() if one.name.startswith("model")]
 
     def test_the_shipped_model_is_there_and_whole(self):
-        self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", ""), self.models())
+        self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", "", "slicewise"), self.models())
 
     def test_a_model_of_several_graphs_says_its_precisions(self):
         shutil.copytree(SHIPPED_MODELS / MODEL, self.folder / MODEL)
@@ -131,7 +131,7 @@ class Models(unittest.TestCase):
         card = json.loads(path.read_text(encoding="utf-8"))
         card["graphs"] = {f"encoder_{precision}": graph for precision, graph in card["graphs"].items()}
         path.write_text(json.dumps(card), encoding="utf-8")
-        self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", ""), self.models())
+        self.assertIn(Requirement(f"model {MODEL}", "ok", "fp32, int8", "", "slicewise"), self.models())
 
     def test_a_damaged_model_is_broken_and_says_what_is_damaged(self):
         self._damagedCopy()
@@ -194,8 +194,12 @@ class CanSegment(unittest.TestCase):
         fine = dict.fromkeys(("openvino", "numpy", "SimpleITK", "pydicom", "model a"), "ok")
         for changes, expected in cases:
             with self.subTest(changes):
-                found = [Requirement(name, state, "", "") for name, state in (fine | changes).items()]
-                self.assertEqual(expected, canSegment(found))
+                found = [self.requirement(name, state) for name, state in (fine | changes).items()]
+                self.assertEqual(expected, canSegment(found, "slicewise"))
+                self.assertFalse(canSegment(found, "dynamic_slicewise"), "these models are for another module")
+
+    def requirement(self, name, state):
+        return Requirement(name, state, "", "", "slicewise" if name.startswith("model") else "")
 
 
 if __name__ == "__main__":

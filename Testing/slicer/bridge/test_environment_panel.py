@@ -25,7 +25,7 @@ class EnvironmentPanelTest(unittest.TestCase):
         self.site = site.__enter__()
         self.addCleanup(site.__exit__, None, None, None)
         self.changes = 0
-        self.panel = EnvironmentPanel(self._count)
+        self.panel = EnvironmentPanel("slicewise", self._count)
         self.panel.widget.show()
         self.addCleanup(self.panel.widget.deleteLater)
         self.addCleanup(self.panel.widget.hide)
@@ -89,7 +89,7 @@ class WhatIsShown(EnvironmentPanelTest):
         self.assertEqual(("openvino", "ok", VERSION), self.rows()[0])
 
     def test_before_the_first_refresh_nothing_is_complete(self):
-        self.assertFalse(EnvironmentPanel().isComplete)
+        self.assertFalse(EnvironmentPanel("slicewise").isComplete)
 
     def test_what_is_there_is_not_installed_again(self):
         for name in ("installRuntimeButton", "installFromFolderButton"):
