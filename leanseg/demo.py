@@ -250,7 +250,8 @@ figcaption, .screens p {{ color: #9aa3ab; }}
 <h1>LeanSeg demo</h1>
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from
 image to mask, not how accurate a model is on patients; accuracy is measured by <code>leanseg evaluate</code>.
-The green outline is the model's, the orange one the truth. Uncertainty runs from black (sure) to yellow (unsure).
+The green outline is the model's, the orange one the truth; of brains the whole tumor is yellow, its core red, what
+enhances blue. Uncertainty runs from black (sure) to yellow (unsure).
 The <code>.seg.nrrd</code> files open in 3D Slicer. Real cases, where there are any, are the first test images of each
 class; px stands where a file states no pixel size.</p>
 {sections}

@@ -20,8 +20,8 @@ from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import ModelInput
 from leanseg.runtime.graph import Graph
 from leanseg.runtime.openvino_graph import OpenVINOGraph
+from leanseg.training.brain_card import LABELS
 from leanseg.training.dynamic_graphs import dynamic_config, dynamic_graphs
-from leanseg.training.export_dynamic import LABELS
 from leanseg.volume import Volume, VolumeGeometry
 from leanseg.weights.bundle import Bundle, write_bundle
 from Testing.engine.tiny import CARD

@@ -41,10 +41,9 @@ def sequence_warnings(sequences: Mapping[str, Volume]) -> list[str]:
       towards the bright;
     - T1 and T1ce are more alike (rank correlation) than either is like another sequence.
 
-    On 16 cases of BraTS 2018, which the limits were also chosen with: no false alarm for any subset of two to four
-    sequences; with all four, 96 of 96 exchanges of two found, 84 of them with one suspicion and the others with the
-    true one among several. Without both T1 and T1ce, only FLAIR with T2 and T1 with T2 are found. Heads with skull are
-    not judged.
+    On 16 cases of BraTS 2018, which the limits were also chosen with (`benchmarks/exchanged_sequences.py`): no false
+    alarm for any subset of two to four sequences; with all four, 96 of 96 exchanges of two found, 84 of them with one
+    suspicion. Without both T1 and T1ce, only FLAIR with T2 and T1 with T2 are found. Heads with skull are not judged.
     """
     warnings, gray = [], {}
     for name, volume in sequences.items():

@@ -11,36 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from leanseg.api import load_engine
-from leanseg.catalog import find_system
 from leanseg.errors import LeanSegError
-from leanseg.inference.decisions import DynamicConfig
-from leanseg.processing.postprocess import PostprocessingConfig
-from leanseg.segmentation import Segment
+from leanseg.training.brain_card import brain_card
 from leanseg.training.calibrate import fit_class_temperature
 from leanseg.training.data.arrays import BRATS_FOLDER, TrainingArrays, load_parts
 from leanseg.training.data.brats import read_cases, select
 from leanseg.training.dynamic_graphs import branches_of, dynamic_config, dynamic_graphs
 from leanseg.training.evaluate_brains import evaluate_brains
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
 CALIBRATION_SLICES = 64
-_CATEGORY = "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
-_BRAIN = "~^^~Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
-
-
-def _label(name: str, meaning: str, value: int, color: tuple[float, float, float], code: str) -> Segment:
-    return Segment(name, f"{meaning} ({name})", value, color, f"{_CATEGORY}~{code}{_BRAIN}")
-
-
-LABELS = (
-    _label("ED", "Edema", 2, (0.96, 0.84, 0.29), "SCT^79654002^Edema"),
-    _label("NCR", "Necrosis and non-enhancing tumor", 1, (0.85, 0.33, 0.31), "SCT^6574001^Necrosis"),
-    _label("ET", "Enhancing tumor", 3, (0.38, 0.62, 0.94), "NCIt^C113842^Enhancing Lesion"),
-)
-"""What is left of WT, TC and ET without the next smaller region; values as in BraTS 2023, codes of DICOM CID 7168."""
 
 
 def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, data: Path) -> Bundle:
@@ -60,7 +41,9 @@ def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, 
     config = dynamic_config(network, recipe.size_ji, temperature, recipe.deployment)
     slices = calibration_slices(train_arrays, recipe.seed)
     graphs = dynamic_graphs(network, recipe.size_ji, temperature, slices)
-    card = _card(recipe, network, run, folder.name, config, temperature)
+    most = max(config.macs_of(decision, recipe.size_ji) for decision in range(len(config.names)))
+    gmacs = (most + config.decision_macs) / 1e9
+    card = brain_card(recipe, network, run, folder.name, config, gmacs, temperature)
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     weights = safetensors.torch.save(half)
     bundle = write_bundle(card, graphs, weights, folder)
@@ -80,40 +63,6 @@ def calibration_slices(arrays: TrainingArrays, seed: int) -> Tensor:
     candidates = arrays.classes.nonzero().flatten() if arrays.classes.any() else torch.arange(len(arrays))
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
     return arrays.images[candidates[order[:CALIBRATION_SLICES]]].float()
-
-
-def _card(
-    recipe: Recipe, network: nn.Module, run: Path, model_id: str, config: DynamicConfig, temperature: float
-) -> ModelCard:
-    assert recipe.brain is not None
-    system, stages = find_system(recipe.system), stages_of(run)
-    most = max(config.macs_of(n, recipe.size_ji) for n in range(len(config.names)))
-    return ModelCard(
-        id=model_id,
-        system=recipe.system,
-        title=system.title,
-        task="brain tumor segmentation",
-        modality="MR",
-        inputs=recipe.brain.sequences,
-        labels=LABELS,
-        engine=system.engine,
-        network=recipe.network,
-        config=recipe.config,
-        preprocessing=dataclasses.asdict(recipe.brain),
-        postprocessing=dataclasses.asdict(PostprocessingConfig()),
-        graphs={},
-        weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round((most + config.decision_macs) / 1e9, 3),
-        temperature=temperature,
-        training={"versions": versions(), "stages": stages},
-        metrics={},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
-        intended_use="Research only; not for clinical use.",
-        format=CARD_FORMAT,
-        engine_config=dataclasses.asdict(config),
-    )
 
 
 def validation(recipe: Recipe, bundle: Bundle, run: Path, data: Path) -> dict[str, Any]:
