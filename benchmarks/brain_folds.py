@@ -7,8 +7,9 @@ leaves is read from the card):
     leanseg export RUN -o MODELS/foldN
 
 Every case is segmented by the model that did not see it, as the model decides, with every slice computed whole (the
-static network), without what corrects the decisions (inference/decisions.py), and with some sequences only. Figures are
-means and standard deviations over the cases; differences are paired.
+static network), without what corrects the decisions (inference/decisions.py), and with some sequences only. Bundles of
+other networks of the same folds (`leanseg train segresnet`, `trans_bts`) may lie beside them and are compared as they
+are. Figures are means and standard deviations over the cases; differences are paired.
 
 `--card BUNDLE` writes them into the card of the model that is trained on all cases, in place of the figures of its
 export, which are of cases that it was trained on.
@@ -80,9 +81,12 @@ def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[di
     for folder in models:
         model = load_engine(str(folder), precision=precision)  # type: ignore[arg-type]
         fold = held_out(model)
-        if any(row["fold"] == fold for row in rows[AS_DECIDED]):
-            raise LeanSegError(f"{folder} is a second model that left fold {fold} out. Keep one of each fold.")
-        for name, way in WAYS.items():
+        ways = WAYS if isinstance(model.engine, DynamicSlicewiseEngine) else {model.card.id: Way()}
+        if any(row["fold"] == fold for row in rows.setdefault(next(iter(ways)), [])):
+            raise LeanSegError(
+                f"{folder} is a second {model.card.id} that left fold {fold} out. Keep one of each fold."
+            )
+        for name, way in ways.items():
             figures = evaluate_brains(
                 _changed(model, way.deciding),
                 select(cases, f"fold{fold}"),
@@ -96,7 +100,7 @@ def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[di
 def _changed(model: Model, deciding: dict[str, Any]) -> Model:
     engine = model.engine
     if not isinstance(engine, DynamicSlicewiseEngine):
-        raise LeanSegError(f"{model.card.id} does the same with every slice. Give bundles of Med-DANet V2.")
+        return model
     return dataclasses.replace(
         model, engine=DynamicSlicewiseEngine(engine.graphs, dataclasses.replace(engine.config, **deciding))
     )
@@ -105,18 +109,19 @@ def _changed(model: Model, deciding: dict[str, Any]) -> Model:
 def spread(values: list[float]) -> dict[str, float]:
     """Mean, standard deviation over the cases and their number, of what is defined."""
     defined = [value for value in values if not math.isnan(value)]
+    mean = statistics.fmean(defined) if defined else math.nan
     deviation = statistics.stdev(defined) if len(defined) > 1 else math.nan
-    return {"mean": round(statistics.fmean(defined), 4), "sd": round(deviation, 4), "n": len(defined)}
+    return {"mean": round(mean, 4), "sd": round(deviation, 4), "n": len(defined)}
 
 
 def summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, dict[str, float]]]:
     """By way and figure; `... change` is the paired difference from what the model decides with all sequences."""
-    base = rows[AS_DECIDED]
+    base = {row["id"]: row for row in rows[AS_DECIDED]}
     result = {}
     for way, its in rows.items():
-        result[way] = {name: spread([row[name] for row in its]) for name in SHOWN}
+        result[way] = {name: spread([row.get(name, math.nan) for row in its]) for name in SHOWN}
         for name in SHOWN[:3]:
-            pairs = zip(its, base, strict=True)
+            pairs = [(row, base[row["id"]]) for row in its if row["id"] in base]
             result[way][f"{name} change"] = spread([row[name] - one[name] for row, one in pairs])
     return result
 
@@ -142,7 +147,8 @@ def main() -> None:
     folds = sorted({row["fold"] for row in rows[AS_DECIDED]})
     table = Table(f"folds {', '.join(map(str, folds))}; n = {len(rows[AS_DECIDED])}", *SHOWN)
     for way, figures in result.items():
-        table.add_row(way, *(f"{figures[name]['mean']:.3f} ± {figures[name]['sd']:.3f}" for name in SHOWN))
+        cells = (f"{figures[name]['mean']:.3f} ± {figures[name]['sd']:.3f}" for name in SHOWN)
+        table.add_row(f"{way}, n = {figures[SHOWN[0]]['n']}", *cells)
     Console(width=140).print(table)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({"folds": folds, "summary": result, "cases": rows}, indent=1) + "\n")
@@ -159,7 +165,10 @@ def _for_card(result: dict[str, dict[str, dict[str, float]]], folds: list[int], 
         "folds": folds,
         "precision": precision,
     }
-    given = {" ".join(SEQUENCES): result[AS_DECIDED], **{k: v for k, v in result.items() if WAYS[k].sequences}}
+    given = {
+        " ".join(SEQUENCES): result[AS_DECIDED],
+        **{name: result[name] for name, way in WAYS.items() if way.sequences},
+    }
     dice = {key: {name: figures[name]["mean"] for name in SHOWN[:3]} for key, figures in given.items()}
     decided = {name: result[AS_DECIDED][name] for name in SHOWN}
     return {"cross_validation": about | decided, "sequences": dice}
