@@ -11,6 +11,7 @@ from leanseg.networks.blocks.residual_unet import ResidualUNet, ResidualUNetConf
 from leanseg.networks.med_danet import MedDANet, MedDANetConfig
 from leanseg.networks.med_danet_v2 import MedDANetV2, MedDANetV2Config
 from leanseg.networks.segresnet import SegResNet, SegResNetConfig
+from leanseg.networks.text_bcs import TextBCS, TextBCSConfig
 from leanseg.networks.trans_bts import TransBTS, TransBTSConfig
 from leanseg.schema import parse
 
@@ -20,6 +21,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "med_danet_v2": (MedDANetV2, MedDANetV2Config),
     "residual_unet": (ResidualUNet, ResidualUNetConfig),
     "segresnet": (SegResNet, SegResNetConfig),
+    "text_bcs": (TextBCS, TextBCSConfig),
     "trans_bts": (TransBTS, TransBTSConfig),
 }
 

@@ -32,7 +32,7 @@ class Bundle:
         if name not in self.card.graphs:
             have = ", ".join(sorted(self.card.graphs))
             raise BundleError(f"The model {self.card.id} has no {name} graph. Choose one of: {have}.")
-        return self._read(self.card.graphs[name])
+        return self.read(self.card.graphs[name])
 
     def graphs(self, precision: str) -> dict[str, bytes]:
         """The graphs that run in a precision, by part.
@@ -40,13 +40,14 @@ class Bundle:
         Raises:
             BundleError: no such precision, or a file is missing or damaged.
         """
-        return {part: self._read(file) for part, file in self.card.files(precision).items()}
+        return {part: self.read(file) for part, file in self.card.files(precision).items()}
 
     def weights(self) -> bytes:
         """The safetensors weights; raises like `graph`."""
-        return self._read(self.card.weights)
+        return self.read(self.card.weights)
 
-    def _read(self, entry: FileCard) -> bytes:
+    def read(self, entry: FileCard) -> bytes:
+        """Any file that the card names; raises BundleError where it is missing or damaged."""
         try:
             data = (self.folder / entry.file).read_bytes()
         except OSError as error:
