@@ -85,7 +85,9 @@ def _add_segment(verbs: _Verbs) -> None:
     segment.add_argument("model", metavar="MODEL", help="model id (see `leanseg models`) or bundle folder")
     segment.add_argument("input", metavar="INPUT", nargs="+", help="image file; NAME=FILE for several sequences")
     segment.add_argument("-o", "--output", metavar="OUT.seg.nrrd", type=Path, required=True)
-    segment.add_argument("--prompt", metavar="TEXT", help="for text-guided models")
+    segment.add_argument(
+        "--prompt", metavar="TEXT", help='of a text-guided model: what to look for, e.g. "small round mass, upper left"'
+    )
     segment.add_argument("--uncertainty", metavar="U.nrrd", type=Path, help="also write the uncertainty, 0 to 1")
     segment.add_argument(
         "--uncertainty-kind",

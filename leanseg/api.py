@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,16 @@ from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine, graph_shapes
 from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
+from leanseg.inference.text_prompted import PARTS, TEXT, TextPromptedConfig, TextPromptedEngine
 from leanseg.processing.brain import BrainInput, BrainPreprocessingConfig, preprocess_brain
 from leanseg.processing.measure import LesionMeasurement, measure_slice, volume_ml
 from leanseg.processing.postprocess import PostprocessingConfig, restore
 from leanseg.processing.preprocess import ModelInput, PreprocessingConfig, preprocess
+from leanseg.prompts.encoder import SmallTextEncoder
 from leanseg.request import Device, Precision, Progress, UncertaintyKind, no_progress
 from leanseg.runtime.graph import Graph
 from leanseg.segmentation import Segmentation
+from leanseg.text_session import segment_by_text
 from leanseg.volume import Volume
 from leanseg.weights.bundle import Bundle
 from leanseg.weights.card import ModelCard, parse_section
@@ -35,7 +38,7 @@ class Model:
     """A bundle with the engine that runs it. The caller holds it; nothing is cached behind its back."""
 
     bundle: Bundle
-    engine: SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine
+    engine: SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine | TextPromptedEngine
     device: str
     precision: str
     preprocessing: PreprocessingConfig | BrainPreprocessingConfig
@@ -65,21 +68,17 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
         UnknownNameError: no such model.
         BundleError: damaged, newer, or without this precision.
         MissingDependencyError: no runtime for this device.
-        LeanSegError: INT8, or a model that decides for each slice, on CUDA.
+        LeanSegError: INT8, or a model of several graphs, on CUDA.
     """
     bundle = find_bundle(model)
     card = bundle.card
-    if card.engine not in ("slicewise", "dynamic_slicewise", "sliding_window"):
+    build = _ENGINES.get(card.engine)
+    if build is None:
         raise BundleError(f"The model {card.id} needs the engine {card.engine!r}, which is not here. Update LeanSeg.")
     if device == "cuda" and precision == "int8":
         raise LeanSegError("INT8 runs on the CPU only. Use --device cpu, or --precision fp32 for cuda.")
     chosen = precision if precision != "auto" else "int8" if "int8" in card.precisions and device != "cuda" else "fp32"
-    if card.engine == "slicewise":
-        engine, preprocessing = _slicewise(bundle, device, chosen)
-    elif card.engine == "sliding_window":
-        engine, preprocessing = _sliding_window(bundle, device, chosen)
-    else:
-        engine, preprocessing = _dynamic(bundle, device, chosen)
+    engine, preprocessing = build(bundle, device, chosen)
     return Model(
         bundle,
         engine,
@@ -127,6 +126,31 @@ def _sliding_window(bundle: Bundle, device: Device, precision: str) -> tuple[Any
     return SlidingWindowEngine(_cpu_graph(bundle.graph(precision)), config, card.gmacs, len(card.labels)), preprocessing
 
 
+def _text_prompted(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
+    """Engine and preprocessing of a model that is told what to look for."""
+    card = bundle.card
+    if device == "cuda":
+        raise LeanSegError(f"{card.id} answers prompts, which runs on the CPU only. Use --device cpu.")
+    preprocessing = parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
+    config = parse_section(TextPromptedConfig, card.engine_config, card.id, "card.engine_config")
+    parts = bundle.graphs(precision)
+    if missing := [part for part in PARTS if part not in parts]:
+        raise BundleError(f"The bundle of {card.id} has no graph {', '.join(missing)}. Restore the bundle.")
+    with ThreadPoolExecutor() as pool:
+        graphs = dict(zip(PARTS, pool.map(lambda part: _cpu_graph(parts[part]), PARTS), strict=True))
+    tokenizer = bundle.read(config.tokenizer).decode("utf-8", "replace")
+    encoder = SmallTextEncoder(graphs[TEXT], tokenizer, config.text_length, config.text_width)
+    return TextPromptedEngine(graphs, config, encoder), preprocessing
+
+
+_ENGINES: dict[str, Callable[[Bundle, Device, str], tuple[Any, Any]]] = {
+    "slicewise": _slicewise,
+    "dynamic_slicewise": _dynamic,
+    "sliding_window": _sliding_window,
+    "text_prompted": _text_prompted,
+}
+
+
 def _torch_graph(bundle: Bundle) -> Graph:
     try:
         from leanseg.runtime.torch_graph import TorchGraph
@@ -160,6 +184,7 @@ def segment(
     progress: Progress = no_progress,
     overrides: Mapping[int, int] | None = None,
     cost_bias: float = 0.0,
+    prompt: str | None = None,
 ) -> Segmentation:
     """An image or volume, or sequences by name, -> segmentation on its own grid.
 
@@ -168,22 +193,29 @@ def segment(
         postprocessing: replaces the card's.
         overrides: for models that decide: slice of the model grid (from 0, `notes["slice_decisions"]`) -> decision.
         cost_bias: for models that decide: above 0 faster, below 0 more thorough; see `inference/decisions.py`.
+        prompt: for models that are told what to look for; None: any tumor. See `text_session.segment_by_text`.
 
     Raises:
         UnreadableFileError: a file cannot be read.
         IncompatibleInputError: the image does not fit the model.
         InferenceCancelled: `progress` returned False.
-        LeanSegError: an override that does not exist, or for a model that does not decide.
+        LeanSegError: an override that does not exist, or what this model does not take: overrides, cost bias, prompt,
+            another kind of uncertainty.
     """
     if isinstance(model, str):
         model = load_engine(model)
-    model_input = _model_input(image, model)
-    if isinstance(model.engine, DynamicSlicewiseEngine):
-        prediction = model.engine.predict(model_input, progress, uncertainty, overrides=overrides, cost_bias=cost_bias)
-    elif overrides or cost_bias:
+    engine = model.engine
+    if (overrides or cost_bias) and not isinstance(engine, DynamicSlicewiseEngine):
         raise LeanSegError(f"{model.card.id} does the same with every slice. Leave overrides and cost bias away.")
+    if isinstance(engine, TextPromptedEngine):
+        return _segment_by_text(image, model, prompt or "", postprocessing, uncertainty, progress)
+    if prompt is not None:
+        raise LeanSegError(f"{model.card.id} takes no text; leave the prompt away.")
+    model_input = _model_input(image, model)
+    if isinstance(engine, DynamicSlicewiseEngine):
+        prediction = engine.predict(model_input, progress, uncertainty, overrides=overrides, cost_bias=cost_bias)
     else:
-        prediction = model.engine.predict(model_input, progress, uncertainty)
+        prediction = engine.predict(model_input, progress, uncertainty)
     if isinstance(model_input, BrainInput):
         missing = [name for name, there in zip(model.card.inputs, model_input.presence, strict=True) if not there]
         notes = {**prediction.notes, "missing": missing, "brain_ml": round(model_input.brain_ml, 1)}
@@ -191,6 +223,24 @@ def segment(
     trace = model_input.trace
     del model_input  # 70 MB of a brain, while the result is brought back
     return restore(prediction, trace, model.card.labels, postprocessing or model.postprocessing)
+
+
+def _segment_by_text(
+    image: Path | Volume | Sequences,
+    model: Model,
+    prompt: str,
+    postprocessing: PostprocessingConfig | None,
+    uncertainty: UncertaintyKind,
+    progress: Progress,
+) -> Segmentation:
+    if isinstance(image, Mapping):
+        raise IncompatibleInputError(f"{model.card.id} takes one image; got {', '.join(image)}. Give it alone.")
+    if uncertainty != "entropy":
+        raise LeanSegError(f"{model.card.id} says itself how uncertain it is. Leave {uncertainty} away.")
+    if postprocessing is not None:
+        model = replace(model, postprocessing=postprocessing)
+    result = segment_by_text(model, _volume(image), model.card.labels, prompt, progress)
+    return replace(result, notes={**result.notes, "gmacs": model.card.gmacs * result.notes["slices"]})
 
 
 def _model_input(image: Path | Volume | Sequences, model: Model) -> ModelInput:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leanseg.errors import LeanSegError, MissingDependencyError, OutputError
+from leanseg.errors import MissingDependencyError, OutputError
 from leanseg.request import Alignment, Progress
 
 if TYPE_CHECKING:
@@ -89,20 +89,17 @@ def segment(arguments: argparse.Namespace) -> None:
     from leanseg.api import segment as run_segment
     from leanseg.files.images import read_image
     from leanseg.files.seg_nrrd import write_segmentation, write_volume
-    from leanseg.inputs import inputs_for, split_inputs
+    from leanseg.inputs import check_options, inputs_for, split_inputs
     from leanseg.processing.prepare_brain import prepare_brain
     from leanseg.report import Stopwatch, run_report, write_json
 
-    if arguments.prompt is not None:
-        raise LeanSegError(f"{arguments.model} takes no text; leave --prompt away.")
     inputs = split_inputs(arguments.input)
     _check_outputs(arguments, [path for _, path in inputs])
     watch = Stopwatch()
     model = load_engine(arguments.model, arguments.device, arguments.precision)
     paths = inputs_for(model.card, inputs)
     takes_sequences = len(model.card.inputs) > 1
-    if not takes_sequences and (arguments.align is not None or arguments.strip_skull):
-        raise LeanSegError(f"{model.card.id} takes one image, no brain. Leave --align and --strip-skull away.")
+    check_options(model.card, arguments.prompt, arguments.align is not None or arguments.strip_skull)
     watch.loaded()
     volumes = {name: read_image(path) for name, path in paths.items()}
     reference, first = next(iter(volumes.items()))
@@ -119,6 +116,7 @@ def segment(arguments: argparse.Namespace) -> None:
             uncertainty=arguments.uncertainty_kind or "entropy",
             progress=progress,
             cost_bias=arguments.cost_bias,
+            prompt=arguments.prompt,
         )
     watch.image_done(result.notes["slices"])
     figures, text, warnings = _findings(result, model, paths, arguments.output)
@@ -146,13 +144,15 @@ def _findings(
         figures = {"volumes_ml": volumes, **result.notes}
         return figures, region_summary(volumes, result.notes, output), brain_warnings(result.notes, card)
     measurements = measure(result, result.segments[0].id)
+    figures = {"measurements": [dataclasses.asdict(m) for m in measurements]}
+    if "prompt" in result.notes:
+        return {**figures, **result.notes}, lesion_summary(measurements, output), list(result.notes["warnings"])
     warnings = []
     if result.geometry.shape[0] > 1:
         warnings.append(
             f"{card.id} was trained on {card.inputs[0]} images and cannot tell whether "
             f"{next(iter(paths.values())).name} is one; it outlines something in other images too."
         )
-    figures = {"measurements": [dataclasses.asdict(m) for m in measurements]}
     return figures, lesion_summary(measurements, output), warnings
 
 

@@ -45,3 +45,19 @@ def inputs_for(card: ModelCard, inputs: Sequence[NamedPath]) -> dict[str, Path]:
             raise LeanSegError(f"{found[chosen]} and {path} are both {chosen}. Keep one, or name them NAME=FILE.")
         found[chosen] = path
     return found
+
+
+def check_options(card: ModelCard, prompt: str | None, for_brains: bool) -> None:
+    """Whether the model takes what was asked for; before the work starts.
+
+    Args:
+        prompt: what to look for; None: nothing was said.
+        for_brains: whether something was asked for that only sequences of a brain can have.
+
+    Raises:
+        LeanSegError: it does not.
+    """
+    if prompt is not None and card.engine != "text_prompted":
+        raise LeanSegError(f"{card.id} takes no text; leave --prompt away.")
+    if for_brains and len(card.inputs) == 1:
+        raise LeanSegError(f"{card.id} takes one image, no brain. Leave --align and --strip-skull away.")

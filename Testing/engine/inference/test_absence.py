@@ -1,0 +1,71 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.inference.absence import Asked
+from leanseg.prompts.directions import PictureFrame
+from leanseg.prompts.structure import NOTHING_SAID, Location, StructuredPrompt
+
+ULTRASOUND, AXIAL = PictureFrame(), PictureFrame("R", "A", "I")
+ORGAN = np.ones((60, 60), bool)
+NOTHING = np.zeros((60, 60), bool)
+UPPER_LEFT = StructuredPrompt(locations=(Location("upper", "left"),))
+
+
+def mass(j: int, i: int) -> NDArray[np.bool_]:
+    mask = NOTHING.copy()
+    mask[j - 3 : j + 4, i - 3 : i + 4] = True
+    return mask
+
+
+def asked(prompt: StructuredPrompt, frame: PictureFrame = ULTRASOUND) -> Asked:
+    return Asked(prompt, frame, 0.5)
+
+
+def test_a_tumor_elsewhere_is_named_with_its_place() -> None:
+    reason = asked(UPPER_LEFT).absent(0.1, mass(50, 50), ORGAN)
+    assert reason == "The prompt says upper left; what looks like a tumor lies lower right."
+
+
+def test_places_are_those_of_the_patient() -> None:
+    on_the_pictures_left = mass(10, 10)
+    says_left, says_right = (asked(StructuredPrompt(locations=(Location("", s),)), AXIAL) for s in ("left", "right"))
+    assert says_left.is_elsewhere(on_the_pictures_left, ORGAN)
+    assert not says_right.is_elsewhere(on_the_pictures_left, ORGAN)
+    reason = says_left.absent(0.1, on_the_pictures_left, ORGAN)
+    assert reason == "The prompt says left; what looks like a tumor lies upper right."
+
+
+def test_a_place_nearby_is_not_elsewhere() -> None:
+    assert not asked(UPPER_LEFT).is_elsewhere(mass(25, 25), ORGAN)
+    assert asked(UPPER_LEFT).is_elsewhere(mass(50, 50), ORGAN)
+
+
+def test_without_a_place_or_without_a_tumor_nothing_is_elsewhere() -> None:
+    assert not asked(NOTHING_SAID).is_elsewhere(mass(50, 50), ORGAN)
+    assert not asked(UPPER_LEFT).is_elsewhere(NOTHING, ORGAN)
+
+
+def test_the_figures_are_named_where_the_place_explains_nothing() -> None:
+    figures = "(probability to exist 0.12; 0.50 is needed)"
+    assert asked(UPPER_LEFT).absent(0.12, None, ORGAN) == f"Nothing here fits the prompt {figures}."
+    assert asked(UPPER_LEFT).absent(0.12, NOTHING, ORGAN) == f"Nothing here looks like a tumor {figures}."
+    reason = asked(StructuredPrompt(size="large")).absent(0.12, mass(10, 10), ORGAN)
+    assert reason == (
+        f"What looks like a tumor here (one · round · upper left · medium) does not fit the prompt {figures}."
+    )
+
+
+def test_no_tumor_is_what_was_said() -> None:
+    no = asked(StructuredPrompt(number="no"))
+    assert no.says_no and no.absent(0.9, NOTHING, ORGAN) == "The prompt says that there is no tumor."
+    assert no.absent(0.9, None, ORGAN) == "The prompt says that there is no tumor."
+    seen = no.absent(0.9, mass(10, 50), ORGAN)
+    assert seen == (
+        "The prompt says that there is no tumor. What looks like one lies upper right; a click there outlines it."
+    )
+
+
+def test_tumors_in_many_places_are_not_listed() -> None:
+    many = mass(10, 10) | mass(10, 50) | mass(50, 10) | mass(30, 30)
+    reason = asked(StructuredPrompt(locations=(Location("lower", "right"),))).elsewhere(many, ORGAN)
+    assert reason == "The prompt says lower right; what looks like a tumor lies in several places."

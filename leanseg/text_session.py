@@ -1,0 +1,293 @@
+"""One image and what is asked of it: proposals of slices for a prompt, clicks and boxes; the next question; warnings.
+
+The dialog, the facade and the command line all ask through here. Words are those of the patient where the image says
+how it lies (`PictureSlices`); the network hears them in the frame of the picture that it sees.
+
+What a network sees of a slice (`Features`) is kept, at most `memory_bytes`, the slice that was not used for longest
+going first; so a new prompt or click costs text and decoder only. Not for two threads at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.errors import LeanSegError
+from leanseg.inference.absence import Asked
+from leanseg.inference.hints import NO_HINTS, Hints, SliceHints, check_hints, hint_channels, thinned
+from leanseg.inference.picture_slices import PictureSlices
+from leanseg.inference.questions import Question, next_question
+from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
+from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
+from leanseg.processing.preprocess import PreprocessingConfig
+from leanseg.prompts.directions import PictureFrame, pictured_text
+from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
+from leanseg.prompts.render import render, summary
+from leanseg.prompts.structure import MODALITIES, NOTHING_SAID
+from leanseg.request import Progress, no_progress, step
+from leanseg.segmentation import Segment, Segmentation
+from leanseg.volume import Volume
+
+FEATURE_MEMORY = 400_000_000
+"""Bytes: a brain of 155 slices is kept as a whole by the light model (2.3 MB a slice)."""
+EXPLAINED = 8
+"""A call for at most so many slices is told what was found instead of what is absent, which takes a second answer."""
+ANY_TUMOR = render(NOTHING_SAID)
+Mask = NDArray[np.bool_]
+Float32 = NDArray[np.float32]
+
+
+class PromptedModel(Protocol):
+    """What is needed of `leanseg.api.Model`."""
+
+    @property
+    def engine(self) -> object: ...
+
+    @property
+    def preprocessing(self) -> object: ...
+
+    @property
+    def postprocessing(self) -> PostprocessingConfig: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is kept of a slice."""
+
+    organ: Mask
+    features: Features
+
+    @property
+    def bytes(self) -> int:
+        return self.organ.nbytes + self.features.bytes
+
+
+@dataclass(frozen=True, eq=False)
+class SliceProposal:
+    """What was found in one slice, on the grid of the volume."""
+
+    mask: Mask
+    """(j, i); empty where what is asked for is absent"""
+    probability: Float32
+    """(j, i): of tumor, also where the mask is empty because the prompt does not fit"""
+    uncertainty: Float32
+    """(j, i): vacuity, 0 to 1"""
+    existence: float
+    """Probability that what is asked for is in the slice"""
+    is_absent: bool
+    """Whether the mask is empty"""
+    reason: str
+    """Of an empty mask, one line; else nothing"""
+    seconds: float
+    """That the slice took"""
+
+
+class TextSession:
+    """Holds one volume, and what the network knows of its slices."""
+
+    def __init__(
+        self, model: PromptedModel, volume: Volume, modality: str = "", memory_bytes: int = FEATURE_MEMORY
+    ) -> None:
+        """`modality`: what the image is said to be, `ultrasound` or `mri`; nothing: the image has to tell.
+
+        Raises:
+            LeanSegError: the model takes no text, or there is no such modality.
+            IncompatibleInputError: too small, in color, NaN or infinite values, or no contrast.
+        """
+        if not isinstance(model.engine, TextPromptedEngine) or not isinstance(model.preprocessing, PreprocessingConfig):
+            raise LeanSegError("This model takes no text. Choose one that is guided by text, e.g. text_bcs.")
+        if modality and modality not in MODALITIES:
+            raise LeanSegError(f"There is no modality {modality!r}. Choose one of: {', '.join(MODALITIES)}.")
+        self._engine = model.engine
+        self._postprocessing = model.postprocessing
+        self._slices = PictureSlices(volume, model.preprocessing, modality)
+        self._geometry = volume.geometry
+        self._modality = modality
+        self._memory_bytes = memory_bytes
+        self._known: OrderedDict[int, _Seen] = OrderedDict()
+
+    @property
+    def frame(self) -> PictureFrame:
+        """Where the patient's directions are in the pictures; empty where the image does not tell."""
+        return self._slices.frame
+
+    @property
+    def remembered(self) -> tuple[int, ...]:
+        """Slices whose features are kept, the one used last at the end."""
+        return tuple(self._known)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each thing that a person should know about this image."""
+        contradictions = self._slices.contradictions(self._modality, "The image is said to be")
+        return (*contradictions, *self._slices.warnings(self._modality))
+
+    def understand(self, text: str) -> Parsed:
+        """What is understood of a prompt, with warnings about the text, and about the text on this image."""
+        parsed = parse(text)
+        warnings = self._slices.contradictions(parsed.prompt.modality, "The prompt says")
+        return dataclasses.replace(parsed, warnings=(*parsed.warnings, *warnings))
+
+    def propose(
+        self,
+        ks: Iterable[int],
+        text: str = "",
+        hints: Hints = NO_HINTS,
+        earlier: Mapping[int, Mask] | None = None,
+        progress: Progress = no_progress,
+    ) -> dict[int, SliceProposal]:
+        """Slices of the volume -> what was found in them. Text, hints, both or neither; neither means any tumor.
+
+        Args:
+            ks: slices of the volume; double ones count once.
+            text: a prompt as typed, in words of the patient.
+            earlier: slice -> (j, i) mask that was proposed before; hints correct it. Where nothing is shown it is not
+                used: a new prompt alone begins anew, as in training.
+
+        Raises:
+            LeanSegError: a slice that does not exist, hints that cannot be meant (`check_hints`), or an earlier mask of
+                another size.
+            InferenceCancelled: `progress` returned False; nothing but features is kept.
+        """
+        chosen = sorted(set(ks))
+        self._check(chosen, hints, earlier or {})
+        said = _Said(text, self.frame, self._engine, explains=len(chosen) <= EXPLAINED)
+        proposals = {}
+        for done, k in enumerate(chosen):
+            step(progress, done, len(chosen), f"slice {k}")
+            proposals[k] = self._propose(k, said, hints.in_slice(k), (earlier or {}).get(k))
+        step(progress, len(chosen), len(chosen), "done")
+        return proposals
+
+    def next_question(
+        self, proposals: Mapping[int, SliceProposal], asked: Iterable[tuple[float, float, float]]
+    ) -> Question | None:
+        """The most uncertain place that is not near one of `asked` (voxels of earlier clicks and questions); None where
+        a click would change nothing. See `inference.questions`."""
+        return next_question(proposals, asked, self._geometry.spacing_kji_mm)
+
+    def _check(self, ks: list[int], hints: Hints, earlier: Mapping[int, Mask]) -> None:
+        shape = self._geometry.shape
+        for k in ks:
+            if not 0 <= k < shape[0]:
+                raise LeanSegError(f"There is no slice {k}; the image has 0 to {shape[0] - 1}. Choose one of those.")
+        check_hints(hints, shape)
+        for k, mask in earlier.items():
+            if mask.shape != shape[1:]:
+                raise LeanSegError(f"The earlier mask of slice {k} is {mask.shape}; {shape[1:]} (j, i) is needed.")
+
+    def _propose(self, k: int, said: _Said, shown: SliceHints, earlier: Mask | None) -> SliceProposal:
+        started = time.perf_counter()
+        if (value := self._slices.constant(k)) is not None:
+            nothing = np.zeros(self._geometry.shape[1:], np.float32)
+            reason = f"The slice is empty: every value is {value:g}."
+            return SliceProposal(nothing > 0, nothing, nothing, 0.0, True, reason, time.perf_counter() - started)
+        seen = self._look(k)
+        answer = said.answer(seen.features, self._channels(shown, earlier), shown.shows_a_tumor)
+        probability, uncertainty = self._slices.restored(np.stack([answer.probability, answer.uncertainty]))
+        reason = "" if shown.shows_a_tumor else self._objection(said, seen, answer)
+        mask = lesion_mask(probability[np.newaxis], self._postprocessing)[0]
+        if reason:
+            mask = np.zeros_like(mask)
+        elif not mask.any():
+            reason = (
+                f"No pixel is a tumor with {self._postprocessing.threshold:.0%} or more. A click shows where to look."
+            )
+        seconds = time.perf_counter() - started
+        return SliceProposal(mask, probability, uncertainty, answer.existence, not mask.any(), reason, seconds)
+
+    def _objection(self, said: _Said, seen: _Seen, answer: Answer) -> str:
+        """Why nothing is to be outlined; nothing where something is."""
+        threshold, inside = self._postprocessing.threshold, self._slices.inside
+        if said.asked.says_no or answer.existence < said.asked.threshold:
+            other = said.any_tumor(seen.features, self._slices.size_ji)
+            is_one = other is not None and other.existence >= said.asked.threshold
+            found = None if other is None else (other.probability >= threshold) & inside & is_one
+            return said.asked.absent(answer.existence, found, seen.organ)
+        found = (answer.probability >= threshold) & inside
+        return said.asked.elsewhere(found, seen.organ) if said.asked.is_elsewhere(found, seen.organ) else ""
+
+    def _channels(self, shown: SliceHints, earlier: Mask | None) -> Float32:
+        """(4, j, i) on the model grid."""
+        radius, on_grid = self._engine.config.hint_radius_px, self._slices.places_on_grid
+        positive, negative = (thinned(on_grid(points), radius / 2) for points in (shown.positive, shown.negative))
+        boxes = on_grid(shown.boxes.reshape(-1, 2)).reshape(-1, 4)
+        mask = self._slices.onto_grid(earlier) if earlier is not None and shown else None
+        return hint_channels(positive, negative, boxes, mask, self._slices.size_ji, radius)
+
+    def _look(self, k: int) -> _Seen:
+        if k not in self._known:
+            picture = self._slices.picture(k)
+            self._known[k] = _Seen(picture.organ, self._engine.look(picture.image))
+        seen = self._known[k]
+        self._known.move_to_end(k)
+        while self._known and sum(one.bytes for one in self._known.values()) > self._memory_bytes:
+            self._known.popitem(last=False)
+        return seen
+
+
+class _Said:
+    """A prompt, and what the network hears of it."""
+
+    def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine, explains: bool) -> None:
+        parsed = parse(text)
+        self.asked = Asked(parsed.prompt, frame, engine.config.existence_threshold)
+        self._engine = engine
+        self._explains = explains
+        # A text of which nothing is understood would lead the network anywhere.
+        heard = pictured_text(text[:MAX_CHARACTERS], frame) if parsed.understood else ANY_TUMOR
+        self._embedding = engine.encoder.embed(heard)
+
+    def answer(self, features: Features, hints: Float32, shows_a_tumor: bool) -> Answer:
+        """A person who points at a tumor is right, also after saying that there is none."""
+        embedding = self._engine.encoder.embed(ANY_TUMOR) if self.asked.says_no and shows_a_tumor else self._embedding
+        return self._engine.answer(features, embedding, hints)
+
+    def any_tumor(self, features: Features, size_ji: tuple[int, int]) -> Answer | None:
+        """The answer without prompt and hints; None where nobody is told."""
+        if not self._explains:
+            return None
+        nothing = self._engine.nothing_shown(size_ji)
+        return self._engine.answer(features, self._engine.encoder.embed(ANY_TUMOR), nothing)
+
+
+def segment_by_text(
+    model: PromptedModel, volume: Volume, labels: tuple[Segment, ...], text: str, progress: Progress = no_progress
+) -> Segmentation:
+    """A prompt for every slice of a volume -> segmentation of the first label on the grid of the volume.
+
+    A modality that the prompt names is taken as that of the image. Probabilities are 0 in slices where what is asked
+    for is absent; `TextSession.propose` has them as they are.
+
+    `notes`: `slices`, `prompt`, `understood` (in few words), `existence` of each slice, `absent` (slice -> why),
+    `warnings` (one line each).
+
+    Raises:
+        IncompatibleInputError, InferenceCancelled: as `TextSession` and its `propose`.
+    """
+    session = TextSession(model, volume, parse(text).prompt.modality, memory_bytes=0)
+    parsed = session.understand(text)
+    proposals = list(session.propose(range(volume.geometry.shape[0]), text, progress=progress).values())
+    probability = np.stack([one.probability * (not one.is_absent) for one in proposals])
+    labelmap = np.stack([one.mask for one in proposals]) * np.uint8(labels[0].value)
+    warnings = [*session.warnings, *parsed.warnings]
+    if all(one.is_absent for one in proposals):
+        warnings.append(max(proposals, key=lambda one: one.existence).reason)
+    notes = {
+        "slices": len(proposals),
+        "prompt": text,
+        "understood": summary(parsed.prompt),
+        "existence": [round(one.existence, 4) for one in proposals],
+        "absent": {str(k): one.reason for k, one in enumerate(proposals) if one.is_absent},
+        "warnings": warnings,
+    }
+    maps = (probability, np.stack([one.uncertainty for one in proposals]))
+    volumes = [Volume(array[np.newaxis], volume.geometry) for array in maps]
+    return Segmentation(labelmap, labels, volume.geometry, volumes[0], volumes[1], notes)
