@@ -65,8 +65,9 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self) -> None:
         from UltrasoundKDLib.measurements_section import MeasurementsSection
-        from UltrasoundKDLib.overwrite_chooser import OverwriteChooser
         from UltrasoundKDLib.panel import Panel
+
+        from leanseg.slicer_bridge.overwrite_chooser import OverwriteChooser
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/UltrasoundKD.ui"))

@@ -14,11 +14,11 @@ from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
 from leanseg.slicer_bridge.message_line import MessageLine
 from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
+from leanseg.slicer_bridge.shown_image import ShownImage, isImage
 from UltrasoundKDLib import other_images
 from UltrasoundKDLib.decision import Decision
 from UltrasoundKDLib.options import INPUT, Options
 from UltrasoundKDLib.proposal_session import ProposalSession
-from UltrasoundKDLib.shown_image import ShownImage, isImage
 from UltrasoundKDLib.target_chooser import TargetChooser
 
 

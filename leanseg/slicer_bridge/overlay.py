@@ -30,8 +30,10 @@ _LEGEND_LABELS = 3
 class UncertaintyOverlay:
     """The uncertainty of one volume; its node is made when it is first shown, and stays in the scene until removed."""
 
-    def __init__(self, volumeNode: Any) -> None:
+    def __init__(self, volumeNode: Any, certain: float = CERTAIN) -> None:
+        """`certain`: what is below it is transparent."""
         self._volumeNode = volumeNode
+        self._certain = certain
         self._node: Any = None
         self._colors: Any = None
         self._opacity = 0.6
@@ -109,13 +111,13 @@ class UncertaintyOverlay:
         self._colors = None
 
     def _setColors(self) -> None:
-        self._colors = _newColors()
+        self._colors = _newColors(self._certain)
         display = self._node.GetDisplayNode()
         display.SetSaveWithScene(False)
         display.SetAndObserveColorNodeID(self._colors.GetID())
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0, 1)
-        display.SetThreshold(CERTAIN, 1)
+        display.SetThreshold(self._certain, 1)
         display.SetApplyThreshold(True)
 
     def _setForeground(self) -> None:
@@ -163,7 +165,7 @@ class UncertaintyOverlay:
         legend.SetVisibility(bool(visible))
 
 
-def _newColors() -> Any:
+def _newColors(certain: float) -> Any:
     """A color table of the uncertainty from 0 to 1; black where it is transparent, so that the legend shows it, too."""
     node = slicer.vtkMRMLColorTableNode()
     node.SetTypeToUser()
@@ -171,7 +173,7 @@ def _newColors() -> Any:
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     values = np.linspace(0, 1, _NUMBER_OF_COLORS)
-    colors = np.where(values[:, np.newaxis] < CERTAIN, 0, uncertainty_colors(values[np.newaxis])[0] / 255)
+    colors = np.where(values[:, np.newaxis] < certain, 0, uncertainty_colors(values[np.newaxis])[0] / 255)
     node.SetNumberOfColors(_NUMBER_OF_COLORS)
     for index, color in enumerate(colors.tolist()):
         node.SetColor(index, *color, 1.0)

@@ -45,10 +45,20 @@ class Proposal:
         Raises:
             IncompatibleInputError: the volume cannot be used, or has no such frame.
         """
-        geometry = frames.geometry(index)
+        self.showStack(mask[np.newaxis], index, frames, color)
+
+    def showStack(
+        self,
+        masks: NDArray[np.bool_],
+        first: int,
+        frames: VolumeFrames | SequenceFrames,
+        color: tuple[float, float, float],
+    ) -> None:
+        """As `show`, for the masks (k, j, i) of neighboring slices from `first` on: seen in views across them, too."""
+        geometry = frames.geometry(first)
         if self.node is None:
             self._node = self._newNode()
-        image = orientedImage(mask[np.newaxis], geometry.ijk_to_ras, [0, 0, 0])
+        image = orientedImage(masks, geometry.ijk_to_ras, [0, 0, 0])
         segment = self._node.GetSegmentation().GetSegment(_SEGMENT)
         modified = self._node.StartModify()
         self._node.SetAndObserveTransformNodeID(self._volumeNode.GetTransformNodeID())

@@ -63,6 +63,15 @@ class TestUncertaintyOverlay(unittest.TestCase):
         slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self.overlay.node).SetVisibility(False)
         np.testing.assert_array_equal(pixelsOf("Red"), without)
 
+    def testAnotherKindOfUncertaintyMayHaveAnotherBorder(self):
+        overlay = UncertaintyOverlay(self.volume, 0.1)
+        overlay.show(self.array, self.geometry)
+        display = overlay.node.GetDisplayNode()
+        self.assertAlmostEqual(display.GetLowerThreshold(), 0.1, places=6)
+        lookup = display.GetColorNode().GetLookupTable()
+        self.assertEqual(lookup.GetTableValue(round(255 * 0.05))[:3], (0, 0, 0))
+        self.assertGreater(sum(lookup.GetTableValue(round(255 * 0.2))[:3]), 0)
+
     def testTheLegendIsShownOnce(self):
         """In the first of the views that show the image."""
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)

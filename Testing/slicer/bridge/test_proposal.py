@@ -48,6 +48,18 @@ class TestProposal(unittest.TestCase):
             self.frames.select(index)
             self.assertEqual(len(greenPixels()), 0, index)
 
+    def testAStackIsSeenInViewsAcrossItsSlices(self):
+        """Slices 1 and 2 of four: a rectangle of half the height in the view from the side."""
+        self.proposal.showStack(np.stack([self.mask, self.mask]), 1, self.frames, GREEN)
+        for index, isThere in enumerate((False, True, True, False)):
+            self.frames.select(index)
+            self.assertEqual(len(greenPixels()) > 100, isThere, index)
+        center = self.frames.geometry(1).ras_of(np.array([20, 20, 0.5]))
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center, 0)
+        height, width = np.ptp(greenPixels("Yellow"), axis=0) + 1
+        # 20 voxels of 0.5 mm by 2 slices of 2 mm
+        np.testing.assert_allclose(width / height, 10 / 4, rtol=0.15)
+
     def testTheNextOneReplacesIt(self):
         self.proposal.show(self.mask, 2, self.frames, GREEN)
         self.proposal.show(self.mask, 1, self.frames, GREEN)

@@ -48,9 +48,9 @@ class ShownImage:
         """What to say where a volume is not shown."""
         name, other = volumeNode.GetName(), self.volume
         if other is None:
-            return _("No view shows {name}. Press Apply to see it.").format(name=name)
+            return str(_("No view shows {name}. Press Apply to see it.").format(name=name))
         text = _("The views show {other}. Choose it as Image, or press Apply to see {name}.")
-        return text.format(other=other.GetName(), name=name)
+        return str(text.format(other=other.GetName(), name=name))
 
     def show(self, volumeNode: Any) -> None:
         """In all slice views."""
@@ -76,10 +76,10 @@ class ShownImage:
         volume = self.volume
         self._known = None if volume is None else volume.GetID()
 
-    def _add(self, node: Any, event: int, callback: Callable) -> None:
+    def _add(self, node: Any, event: int, callback: Callable[..., None]) -> None:
         self._observations.append((node, node.AddObserver(event, callback)))
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
+    @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
         if node.IsA("vtkMRMLSliceCompositeNode"):  # of a new view
             self._add(node, vtk.vtkCommand.ModifiedEvent, self._onModified)

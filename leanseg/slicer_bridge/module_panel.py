@@ -1,0 +1,90 @@
+"""What the panels of modules have in common: one worker, one message line, a model, an environment, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import slicer
+
+from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
+from leanseg.slicer_bridge.message_line import MessageLine
+from leanseg.slicer_bridge.model_chooser import ModelChooser
+from leanseg.slicer_bridge.runner import Runner
+
+
+class ModulePanel:
+    """Base of a module's panel. It sets `options` (load, store, missingModel), and overrides `_synchronize`.
+
+    The Designer file has messageLabel, messageIconLabel, modelSelector, precisionSelector, modelInfoLabel and
+    environmentCollapsibleButton.
+    """
+
+    options: Any
+
+    def __init__(self, ui: Any, logic: Any, engine: str, unit: str, speedText: str) -> None:
+        """`engine` runs the models of the module; `unit` and `speedText` as for `ModelChooser`."""
+        self.ui = ui
+        self.logic = logic
+        self.isShown = False
+        self.isUpdating = False
+        """Whether the widgets change because of the parameters, not because of a person"""
+        self.runner = Runner()
+        self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
+        self.models = ModelChooser(ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, unit, speedText)
+        self.environment = EnvironmentPanel(engine, self.onEnvironmentChanged)
+        ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
+
+    def _synchronize(self) -> None:
+        """Widgets -> what is shown."""
+        raise NotImplementedError
+
+    def lookAtComputer(self) -> None:
+        """The module is shown: what is installed, and which models there are."""
+        self.isShown = True
+        self.environment.refresh()
+        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
+        with self.updating():
+            self.models.setCards(self.logic.models())
+
+    def onEnvironmentChanged(self) -> None:
+        """Something was installed."""
+        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
+        self._synchronize()
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """What the widgets signal inside is no choice of a person."""
+        self.isUpdating, before = True, self.isUpdating
+        try:
+            yield
+        finally:
+            self.isUpdating = before
+
+    def updateFromParameters(self) -> None:
+        """Parameters -> panel."""
+        if self.isUpdating:
+            return
+        with self.updating():
+            self.options.load()
+            missing = self.options.missingModel()
+        self._synchronize()
+        if missing:
+            self.message.say(missing, True)
+
+    def onChanged(self, *_args: Any) -> None:
+        """Panel -> parameters."""
+        if self.isUpdating or not self.isShown or slicer.mrmlScene.IsBatchProcessing():
+            return
+        with self.updating():
+            self.options.store()
+        self.message.clear()
+        self._synchronize()
+
+    def onModelChosen(self, *_args: Any) -> None:
+        """Another model has other precisions."""
+        if not self.isUpdating:
+            with self.updating():
+                self.models.fillPrecisions()
+            self.onChanged()
