@@ -16,9 +16,11 @@ from leanseg.request import Device, Precision, Progress, no_progress, step
 from leanseg.training.data import DATASETS, brats
 from leanseg.training.data.case import Case, read_pair
 from leanseg.training.evaluate_brains import evaluate_brains
+from leanseg.training.evaluate_text import evaluate_text
 from leanseg.training.metrics import CaseMetrics, case_metrics, expected_calibration_error, summarize
 from leanseg.volume import Volume
 from leanseg.weights.bundle import read_bundle, rewrite_card
+from leanseg.weights.store import find_bundle
 
 
 def evaluate(
@@ -34,12 +36,15 @@ def evaluate(
     """The run report with per-case and mean metrics, on each image's own grid.
 
     `root` is the folder of this data set; `split` is one of its splits, or `all`. Of brats it may name the sequences
-    that the model gets to see: `fold0:t1ce`, `fold0:flair+t2`.
+    that the model gets to see: `fold0:t1ce`, `fold0:flair+t2`. A text-guided model is asked as `evaluate_text` says.
 
     Raises:
         UnknownNameError: no such data set, split or model.
         UnreadableFileError: `root` does not hold the data set.
     """
+    if find_bundle(model_id).card.engine == "text_prompted":
+        options: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
+        return evaluate_text(model_id, dataset, root, split=split, **options)
     if dataset == "brats":
         return _evaluate_brats(model_id, root, split, device, precision, progress)
     chosen = _cases_of(dataset, root, split)

@@ -29,6 +29,7 @@ from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.dynamic_graphs import EXPORTED
 from leanseg.training.export_dynamic import export_dynamic
+from leanseg.training.export_text import export_text
 from leanseg.training.export_volumes import export_volumes
 from leanseg.training.graphs import (
     CalibratedNetwork,
@@ -63,7 +64,7 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
 
     INT8 ranges are read from training images. Temperature and postprocessing are chosen on the validation split, the
     latter with the INT8 graph, which is what is used by default. The test split is not touched. Networks of brains go
-    another way, `export_dynamic`.
+    another way, `export_dynamic`, and what is told what to look for goes by `export_text`.
 
     Raises:
         LeanSegError: no run, no data, or a folder that cannot be written.
@@ -73,8 +74,12 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         return export_dynamic(recipe, network, run, folder, data)
     if recipe.network in NETWORKS_3D:
         return export_volumes(recipe, network, run, folder, data)
+    if recipe.network == "text_bcs":
+        return export_text(recipe, network, run, folder, data)
     if recipe.network != "attention_unet":
-        raise UnknownNameError("exporter for network", recipe.network, ("attention_unet", *EXPORTED, *NETWORKS_3D))
+        raise UnknownNameError(
+            "exporter for network", recipe.network, ("attention_unet", "text_bcs", *EXPORTED, *NETWORKS_3D)
+        )
     train_arrays, val_arrays = (
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)

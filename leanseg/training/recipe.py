@@ -16,6 +16,7 @@ from leanseg.schema import parse
 from leanseg.training.augment import AugmentConfig, SequenceAugmentConfig
 from leanseg.training.data.case import LESION_CLASSES
 from leanseg.training.data.patches import PatchesConfig
+from leanseg.training.text_recipe import TextConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -197,6 +198,8 @@ class Recipe:
     """What `med_danet` is trained with."""
     deployment: DeploymentConfig = field(default_factory=DeploymentConfig)
     """Of both, after training."""
+    text: TextConfig | None = None
+    """What `text_bcs` is trained with."""
 
     def __post_init__(self) -> None:
         self._check_method()
@@ -208,19 +211,21 @@ class Recipe:
         Raises:
             ValueError: sections that exclude each other, or one that the network needs or cannot use.
         """
-        ways = {"distillation": self.distillation, "phases": self.phases, "decisions": self.decisions}
+        ways = {name: getattr(self, name) for name in ("distillation", "phases", "decisions", "text")}
         chosen = [name for name, section in ways.items() if section is not None]
         if self.average:
             chosen.append("average")
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other. Keep one of them.")
-        for name, network in (("phases", "med_danet_v2"), ("decisions", "med_danet")):
+        for name, network in (("phases", "med_danet_v2"), ("decisions", "med_danet"), ("text", "text_bcs")):
             if name in chosen and self.network != network:
                 raise ValueError(f"[{name}] trains a {network}; the network is {self.network}. Leave [{name}] out.")
-            if name in chosen and self.brain is None:
-                raise ValueError(f"[{name}] needs slices of brains. Add a section [brain].")
+            if name in chosen and (self.brain is None) != (name == "text"):
+                how = "does without [brain]" if name == "text" else "needs slices of brains. Add a section [brain]"
+                raise ValueError(f"[{name}] {how}.")
             if self.network == network and name not in chosen and not self.average:
-                raise ValueError(f"a {network} learns to decide by [{name}] only. Add a section [{name}].")
+                learns = "learns" if name == "text" else "learns to decide"
+                raise ValueError(f"a {network} {learns} by [{name}] only. Add a section [{name}].")
         if self.decisions is not None and self.init:
             raise ValueError("init and decisions.bank both give the weights of the bank. Leave init out.")
 

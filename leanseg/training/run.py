@@ -12,12 +12,18 @@ from leanseg.networks.attention_unet import AttentionUNet
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import MedDANetV2
+from leanseg.networks.text_bcs import TextBCS, TextBCSConfig
+from leanseg.schema import parse
 from leanseg.training.data.arrays import TrainingArrays, load_parts
+from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
 from leanseg.training.med_danet import DecisionTraining, load_bank
 from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
+from leanseg.training.text_guided import TextGuided, start_encoder
+from leanseg.training.text_reading import check_width, load_reader
+from leanseg.training.text_recipe import TextConfig
 from leanseg.training.trainer import Report, Trainer, load_run
 from leanseg.training.volumes import VolumeTrainer
 
@@ -30,13 +36,18 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     Raises:
         LeanSegError: the recipe names data, teachers, members or losses that do not exist or do not fit.
     """
-    train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
+    load = load_parts if recipe.text is None else load_text_pairs
+    train_arrays, val_arrays = (load(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     objective = _objective(recipe, train_arrays)
     try:
         kind = Trainer if recipe.patches is None else VolumeTrainer
         trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)
         if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
             _begin_stage_2(trainer, objective, recipe.decisions)
+        if recipe.text is not None and recipe.text.start:
+            for network in (trainer.network, trainer.mean):
+                assert isinstance(network, TextBCS)
+                start_encoder(network, Path(recipe.text.start))
         if recipe.average:
             trainer.average([Path(run) for run in recipe.average])
         else:
@@ -53,7 +64,20 @@ def _objective(recipe: Recipe, arrays: TrainingArrays) -> Objective:
         return _three_phases(recipe.phases, loss, recipe.loss.name, arrays)
     if recipe.decisions is not None:
         return DecisionTraining(recipe.decisions.cost_weight)
+    if recipe.text is not None and isinstance(arrays, TextPairs):
+        return _text_guided(recipe, recipe.text, arrays)
     return Supervised(loss)
+
+
+def _text_guided(recipe: Recipe, config: TextConfig, pairs: TextPairs) -> TextGuided:
+    reader = load_reader(config)
+    network = parse(TextBCSConfig, recipe.config, "recipe.config")
+    if (reader is not None) != network.text:
+        raise LeanSegError(
+            f"config.text is {network.text}, text.encoder is {config.encoder!r}. Give an encoder, or set text to false."
+        )
+    check_width(reader, network.text_width)
+    return TextGuided(pairs, config, reader, recipe.seed)
 
 
 def _joint_distillation(config: DistillationConfig, loss: Loss, arrays: TrainingArrays) -> JointDistillation:
