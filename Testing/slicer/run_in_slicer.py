@@ -1,6 +1,6 @@
 """Run the tests of Testing/slicer in a real Slicer; exit with 0 only if none failed and each ran or says why not.
 
-Slicer --testing --no-splash --additional-module-paths UltrasoundKD DynamicBrainSeg
+Slicer --testing --no-splash --additional-module-paths UltrasoundKD DynamicBrainSeg TextGuidedSeg
        --python-script Testing/slicer/run_in_slicer.py [PATTERN, such as test_frames.py]
 """
 
