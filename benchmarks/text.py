@@ -5,10 +5,10 @@
     python benchmarks/text.py teacher RUN --teacher FOLDER --data DIR [--part text_phantom:test] [--json R.json]
 
 `speed`: one slice, a new prompt or click after the slice was looked at, and a volume of 155 slices with one prompt; the
-median of 9. RUNS holds, for each seed N, `unet_sN`, `text_sN`,
-`evidential_sN`, `both_sN`, `clicks_sN`, trained as `leanseg/training/recipes/text_bcs_ablation.toml` says. All see the
-same phantoms and are asked the same: a true description, that names some of the lesions where there are several. `named`
-is the Dice of those pictures alone. The last column is both - unet over the seeds: mean and sample standard deviation.
+median of 9. RUNS holds, for each seed N, `unet_sN`, `text_sN`, `evidential_sN`, `both_sN`, `clicks_sN`, trained as
+`leanseg/training/recipes/text_bcs_ablation.toml` says. All see the same phantoms and are asked the same: a true
+description, that names some of the lesions where there are several. `named` is the Dice of those pictures alone. The
+last column is both - unet over the seeds: mean and sample standard deviation.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from leanseg.volume import Volume, VolumeGeometry
 METHODS = ("unet", "text", "evidential", "both", "clicks")
 REPEATS, SLICES = 9, 155
 BATCH = 20
+ABLATION_PART = "text_phantom:test:mri+several"
 
 
 # ── speed ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +139,7 @@ def ablation(runs: Path, data: Path, seeds: list[int]) -> dict[str, Any]:
     for method in METHODS:
         folders = [runs / f"{method}_s{seed}" for seed in seeds]
         if all(folder.is_dir() for folder in folders):
-            results[method] = _over_seeds([figures_of(folder, data, "text_phantom:test:mri") for folder in folders])
+            results[method] = _over_seeds([figures_of(folder, data, ABLATION_PART) for folder in folders])
     if {"both", "unet"} <= set(results):
         rows = [
             {name: results["both"][name]["seeds"][n] - results["unet"][name]["seeds"][n] for name in ("dice", "named")}

@@ -1,7 +1,7 @@
 """A simulated person who corrects a mask: the next click goes where the error is largest and the network unsure.
 
 As in interactive segmentation since Sofiiuk et al., arXiv 2102.06583, whose click lies in the middle of the largest
-error; here (inferred) "middle" and "largest" are one map, the error smoothed on three scales, which needs no components.
+error; here (inferred) "middle" and "largest" are one map, the error smoothed on three scales, without components.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Trains a network that is told and shown what to look for: a simulated person speaks, looks, and clicks.
 
-Loss of TextBCS (arXiv 2603.11206): Dice + integrated cross-entropy + KL, + alignment of what was seen and said;
-departures: Dice of the belief in place of the expected probability (`TextConfig.dice_of`), cross-entropy of the
-existence output, and prompts, clicks, boxes and earlier masks as below. Without evidence (`evidential = false`): Dice + cross-entropy of the softmax.
+Loss of TextBCS (arXiv 2603.11206): Dice + integrated cross-entropy + KL, + alignment of what was seen and said.
+Departures: what Dice is computed on (`TextConfig.dice_of`), cross-entropy of the existence output, and prompts, clicks,
+boxes and earlier masks as below. Without evidence (`evidential = false`): Dice + cross-entropy of the softmax.
 
 One batch: the image is encoded once. The person says something (training/prompting.py); then 0 to 3 times the network
 answers without gradient, and the person clicks where it is most wrong (training/simulated_user.py); the last answer is
@@ -25,6 +25,7 @@ from leanseg.errors import LeanSegError
 from leanseg.inference.hints import hint_channels
 from leanseg.losses.evidential import EvidentialLoss, dice_loss, dirichlet
 from leanseg.losses.text_alignment import StageAlignmentLoss
+from leanseg.networks.blocks.vision_language import VisionLanguageStage
 from leanseg.networks.text_bcs import TextBCS, TextBCSOutput
 from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID
@@ -216,6 +217,13 @@ def checked(network: nn.Module) -> TextBCS:
     if not isinstance(network, TextBCS):
         raise LeanSegError(f"Training with text needs a text_bcs; got {type(network).__name__}.")
     return network
+
+
+def open_gates(network: TextBCS, value: float) -> None:
+    """Let what every stage makes of the prompt into its features from the beginning."""
+    for stage in network.interactions.values():
+        assert isinstance(stage, VisionLanguageStage)
+        nn.init.constant_(stage.gate, value)
 
 
 def start_encoder(network: TextBCS, path: Path) -> None:

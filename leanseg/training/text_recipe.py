@@ -18,6 +18,9 @@ class TextConfig:
     encoder_kind: str = "small"
     start: str = ""
     """Safetensors file of an `attention_unet` whose encoder is the start (the shipped student); empty: random."""
+    gate: float = 0.5
+    """What the gates of the stages that hear the prompt start from, without a run as `init`. From 0, as the network is
+    built, it first learns to do without words, and then follows them late."""
     per_part: int = 600
     """Images that are drawn of each part of the data in an epoch, others each time, all where there are fewer."""
     describe_px: int = 96
@@ -44,10 +47,10 @@ class TextConfig:
     """Of evidence for the wrong class. Where both classes are as probable, it holds each alpha near 1 + 1 / (4 weight):
     the mean over pixels with the paper's 0.025 leaves edges as sure as everything else (vacuity 0.09), this 0.44."""
     kl_ramp_epochs: int = 10
-    dice_of: str = "belief"
-    """What Dice is computed on: `probability`, as in the paper, or `belief`. The expected probability of every pixel of
-    the background is at least 1 / W, and there are many of them: for a small lesion, Dice of it says little before the
-    evidence is large, which takes the paper's 200 epochs."""
+    dice_of: str = "softmax"
+    """What Dice is computed on: the expected `probability`, as in the paper, the `belief`, or the `softmax` of the same
+    logits. All are decided alike. Every pixel of background has an expected probability of at least 1 / W, and there
+    are many: for a small lesion, Dice of it says little before the evidence is large, which takes many epochs."""
 
     def __post_init__(self) -> None:
         if self.encoder_kind not in ENCODER_KINDS:

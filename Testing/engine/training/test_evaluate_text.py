@@ -83,7 +83,11 @@ def test_uncertainty_is_larger_near_the_boundary_and_finds_errors(report: dict[s
 
 
 def test_a_mean_counts_only_pictures_that_have_the_figure() -> None:
-    rows = [{"id": "a", "slice": 0, "x": 1.0}, {"id": "b", "slice": 0, "x": 0.5, "y": float("nan")}, {"id": "c"}]
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "slice": 0, "x": 1.0},
+        {"id": "b", "slice": 0, "x": 0.5, "y": float("nan")},
+        {"id": "c"},
+    ]
     assert summarize_text(rows) == {"x": {"mean": 0.75, "n": 2}}
 
 

@@ -45,7 +45,7 @@ def test_a_named_lesion_is_the_one_at_the_place_that_the_words_say() -> None:
 
 
 def test_wrong_prompts_mean_nothing_and_say_what_is_not_there() -> None:
-    kinds = Counter()
+    kinds: Counter[str] = Counter()
     for one in said(replace(TALKS, wrong=1.0), replace(TWO, lesions=UPPER_LEFT)):
         kinds[one.kind] += 1
         assert not one.meaning.any()

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from leanseg.errors import LeanSegError
 from leanseg.networks import build_network
+from leanseg.networks.attention_unet import AttentionUNet
+from leanseg.networks.blocks.vision_language import VisionLanguageStage
 from leanseg.networks.text_bcs import TextBCS
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.training.augment import AugmentConfig
 from leanseg.training.objectives import Batch, PhasedObjective
 from leanseg.training.recipe import OptimizerConfig, Recipe
-from leanseg.training.text_guided import Shown, TextGuided, start_encoder
+from leanseg.training.text_guided import Shown, TextGuided, open_gates, start_encoder
 from leanseg.training.text_recipe import TextConfig
 from leanseg.training.trainer import Trainer
 from Testing.engine.training.text_pictures import SIDE, WIDTH, square_pairs, word_reader
@@ -55,6 +57,7 @@ def objective(**changes: Any) -> TextGuided:
 def test_the_loss_is_finite_and_every_parameter_learns(changes: dict[str, Any]) -> None:
     network, guided = network_of(**changes), objective(click_rounds=(0.0, 1.0), box=1.0, earlier=1.0)
     for stage in network.interactions.values():
+        assert isinstance(stage, VisionLanguageStage)
         torch.nn.init.constant_(stage.gate, 0.5)  # as after the first step
     loss, parts = guided(network, batch_of())
     loss.backward()
@@ -155,6 +158,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(tmp_path: Path) -> 
 
 def test_the_encoder_starts_from_another_network_of_the_same_widths(tmp_path: Path) -> None:
     student = build_network("attention_unet", {"widths": [4, 8]})
+    assert isinstance(student, AttentionUNet)
     path = tmp_path / "student.safetensors"
     save_file(
         {key: value.half() if value.is_floating_point() else value for key, value in student.state_dict().items()}, path
@@ -170,6 +174,19 @@ def test_the_encoder_starts_from_another_network_of_the_same_widths(tmp_path: Pa
         start_encoder(network_of(widths=[4, 6]), path)
     with pytest.raises(LeanSegError, match=r"text\.start, cannot be read"):
         start_encoder(network, tmp_path / "nowhere.safetensors")
+
+
+def test_gates_are_opened_so_that_words_matter_from_the_first_step() -> None:
+    network, batch, reader = network_of().eval(), batch_of([0]), word_reader()
+
+    def difference() -> float:
+        upper, lower = (network(batch.images, *reader([text])).logits for text in ("upper", "lower"))
+        return float((upper - lower).detach().abs().max())
+
+    open_gates(network, 0.0)
+    assert difference() == 0
+    open_gates(network, 0.5)
+    assert difference() > 1e-4
 
 
 def test_another_network_is_refused() -> None:

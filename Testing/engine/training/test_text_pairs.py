@@ -1,3 +1,4 @@
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_reports_of_brains_are_put_into_words_of_the_picture(data: Path) -> None
 
 
 def test_phantoms_are_as_large_as_the_network_sees_them(data: Path) -> None:
-    cases = [case for case, _ in zip(read_text_cases("text_phantom:val", data, phantom_size_ji=(48, 64)), range(4))]
+    cases = list(itertools.islice(read_text_cases("text_phantom:val", data, phantom_size_ji=(48, 64)), 4))
     assert [case.modality for case in cases] == ["ultrasound", "mri"] * 2
     assert all(case.image.geometry.shape == (1, 48, 64) for case in cases)
     assert all(np.array_equal(case.truth, case.lesions > 0) for case in cases if case.lesions is not None)
@@ -96,3 +97,9 @@ def test_a_recipe_without_text_is_refused(data: Path) -> None:
     recipe = Recipe(id="none", system="t2kd_attention_unet", network="attention_unet")
     with pytest.raises(LeanSegError, match=r"none has no section \[text\]"):
         load_text_pairs(("busi:train",), data, recipe)
+
+
+def test_of_phantoms_with_several_lesions_each_has_two_or_three(data: Path) -> None:
+    cases = itertools.islice(read_text_cases("text_phantom:val:mri+several", data, phantom_size_ji=(96, 96)), 6)
+    numbers = [len(np.unique(case.lesions)) - 1 for case in cases if case.lesions is not None]
+    assert numbers == [2, 3] * 3

@@ -2,7 +2,8 @@
 
 Parts as in all recipes: `busi:train`, `bus_bra:train`, `brats:train` (slices of flair, t2 and t1ce, each by itself;
 `brats:train:flair` is one sequence; the target is the whole tumor), `text_phantom:train`, `text_phantom:train:mri`,
-`breastdm:test`. Pictures are made by the code that makes them in use (`inference.picture_slices`).
+`text_phantom:train:mri+several` (two or three lesions in each: words decide), `breastdm:test`. Pictures are made
+by the code that makes them in use (`inference.picture_slices`).
 
 A part that is named twice is drawn twice as often.
 """
@@ -36,6 +37,7 @@ TEXT_DATASETS = (*DATASETS, "brats", "breastdm", "text_phantom")
 BRATS_SEQUENCES = ("flair", "t2", "t1ce")
 PHANTOM_SPLITS = {"train": (0, 240), "val": (1000, 40), "test": (2000, 100)}
 """First seed, and images of each kind."""
+SEVERAL = "+several"
 ORGAN_PX = 48
 """Side on which organs are kept."""
 _MIN_TUMOR_PX = 30
@@ -227,13 +229,14 @@ def _phantoms(part: str, size_ji: tuple[int, int]) -> Iterator[TextCase]:
     _, split, only = (*part.split(":"), "", "")[:3]
     if split not in PHANTOM_SPLITS:
         raise UnknownNameError("split of text_phantom", split, PHANTOM_SPLITS)
-    if only and only not in KINDS:
-        raise UnknownNameError("kind of text_phantom", only, KINDS)
+    kinds, several = only.removesuffix(SEVERAL), only.endswith(SEVERAL)
+    if kinds and kinds not in KINDS:
+        raise UnknownNameError("kind of text_phantom", kinds, KINDS)
     first, number = PHANTOM_SPLITS[split]
     for seed in range(first, first + number):
         for kind in KINDS:
-            if only in ("", kind):
-                phantom = text_phantom(kind, seed, shape_ji=size_ji)
+            if kinds in ("", kind):
+                phantom = text_phantom(kind, seed, 2 + seed % 2 if several else None, size_ji)
                 yield TextCase(
                     f"text_phantom/{kind}/{seed}",
                     part,
