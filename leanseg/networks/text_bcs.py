@@ -32,7 +32,7 @@ FEEDS = ("encoder", "skips")
 _HINT_CHANNELS = 8
 _EXISTENCE_CHANNELS = 64
 _FOUND_PX = 4  # a tumor is at least about as large: a single bright pixel is none
-_OPEN = 0.25
+_OPEN = 0.5
 
 
 @dataclass(frozen=True)

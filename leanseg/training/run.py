@@ -21,7 +21,7 @@ from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
-from leanseg.training.text_guided import TextGuided, open_gates, start_encoder
+from leanseg.training.text_guided import TextGuided, start_encoder
 from leanseg.training.text_reading import check_width, load_reader
 from leanseg.training.text_recipe import TextConfig
 from leanseg.training.trainer import Report, Trainer, load_run
@@ -44,8 +44,10 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
         trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)
         if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
             _begin_stage_2(trainer, objective, recipe.decisions)
-        if recipe.text is not None:
-            _prepare_text(trainer, recipe.text)
+        if recipe.text is not None and recipe.text.start:
+            for network in (trainer.network, trainer.mean):
+                assert isinstance(network, TextBCS)
+                start_encoder(network, Path(recipe.text.start))
         if recipe.average:
             trainer.average([Path(run) for run in recipe.average])
         else:
@@ -98,16 +100,6 @@ def _three_phases(config: ThreePhasesConfig, loss: Loss, name: str, arrays: Trai
     if not isinstance(loss, SegmentationLoss):
         raise LeanSegError(f"[phases] needs a loss of mixed probabilities, regions or softmax_dice; got {name}.")
     return ThreePhases(loss, config, (arrays.images, arrays.targets))
-
-
-def _prepare_text(trainer: Trainer, config: TextConfig) -> None:
-    """What both copies of the network start from, beside random weights or those of another run."""
-    for network in (trainer.network, trainer.mean):
-        assert isinstance(network, TextBCS)
-        if not trainer.recipe.init:
-            open_gates(network, config.gate)
-        if config.start:
-            start_encoder(network, Path(config.start))
 
 
 def _begin_stage_2(trainer: Trainer, objective: DecisionTraining, config: DecisionsConfig) -> None:

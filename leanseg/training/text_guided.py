@@ -25,7 +25,6 @@ from leanseg.errors import LeanSegError
 from leanseg.inference.hints import hint_channels
 from leanseg.losses.evidential import EvidentialLoss, dice_loss, dirichlet
 from leanseg.losses.text_alignment import StageAlignmentLoss
-from leanseg.networks.blocks.vision_language import VisionLanguageStage
 from leanseg.networks.text_bcs import TextBCS, TextBCSOutput
 from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID
@@ -217,13 +216,6 @@ def checked(network: nn.Module) -> TextBCS:
     if not isinstance(network, TextBCS):
         raise LeanSegError(f"Training with text needs a text_bcs; got {type(network).__name__}.")
     return network
-
-
-def open_gates(network: TextBCS, value: float) -> None:
-    """Let what every stage makes of the prompt into its features from the beginning."""
-    for stage in network.interactions.values():
-        assert isinstance(stage, VisionLanguageStage)
-        nn.init.constant_(stage.gate, value)
 
 
 def start_encoder(network: TextBCS, path: Path) -> None:

@@ -18,9 +18,6 @@ class TextConfig:
     encoder_kind: str = "small"
     start: str = ""
     """Safetensors file of an `attention_unet` whose encoder is the start (the shipped student); empty: random."""
-    gate: float = 0.5
-    """What the gates of the stages that hear the prompt start from, without a run as `init`. From 0, as the network is
-    built, it first learns to do without words, and then follows them late."""
     per_part: int = 600
     """Images that are drawn of each part of the data in an epoch, others each time, all where there are fewer."""
     describe_px: int = 96

@@ -188,7 +188,7 @@ def test_the_mask_loss_alone_reaches_every_stage(small: TextBCS, images: Tensor)
 
 
 def test_the_papers_form_starts_as_its_unet_and_the_light_one_listens() -> None:
-    for feeds, start in (("encoder", 0.0), ("skips", 0.25)):
+    for feeds, start in (("encoder", 0.0), ("skips", 0.5)):
         network = TextBCS(TextBCSConfig(**(SMALL | {"feeds": feeds})))
         assert all((stage.gate == start).all() for stage in network.interactions.values())
 

@@ -16,7 +16,7 @@ from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.training.augment import AugmentConfig
 from leanseg.training.objectives import Batch, PhasedObjective
 from leanseg.training.recipe import OptimizerConfig, Recipe
-from leanseg.training.text_guided import Shown, TextGuided, open_gates, start_encoder
+from leanseg.training.text_guided import Shown, TextGuided, start_encoder
 from leanseg.training.text_recipe import TextConfig
 from leanseg.training.trainer import Trainer
 from Testing.engine.training.text_pictures import SIDE, WIDTH, square_pairs, word_reader
@@ -174,19 +174,6 @@ def test_the_encoder_starts_from_another_network_of_the_same_widths(tmp_path: Pa
         start_encoder(network_of(widths=[4, 6]), path)
     with pytest.raises(LeanSegError, match=r"text\.start, cannot be read"):
         start_encoder(network, tmp_path / "nowhere.safetensors")
-
-
-def test_gates_are_opened_so_that_words_matter_from_the_first_step() -> None:
-    network, batch, reader = network_of().eval(), batch_of([0]), word_reader()
-
-    def difference() -> float:
-        upper, lower = (network(batch.images, *reader([text])).logits for text in ("upper", "lower"))
-        return float((upper - lower).detach().abs().max())
-
-    open_gates(network, 0.0)
-    assert difference() == 0
-    open_gates(network, 0.5)
-    assert difference() > 1e-4
 
 
 def test_another_network_is_refused() -> None:
