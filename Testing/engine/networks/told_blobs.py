@@ -64,7 +64,9 @@ def draw(present: Tensor, generator: torch.Generator, noise: float = 0.1, doubt:
 
 
 def taught(steps: int = 260, batch: int = 16) -> TextBCS:
-    """The network after some training on one thread; the same every time."""
+    """The network after some training on one thread, whatever the computer has: the same every time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = TextBCS(CONFIG).train()
@@ -86,4 +88,5 @@ def taught(steps: int = 260, batch: int = 16) -> TextBCS:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+    torch.set_num_threads(threads)
     return network.eval()
