@@ -57,8 +57,8 @@ class TestStrip(PanelTest):
     def testTheMarkFollowsTheViewAndTheKeys(self):
         self.clickBar(TUMOR_SLICE)
         gestures.wheel(self.red, 2)
-        gestures.settle(50)
-        self.assertEqual(self.widget.panel.decisions.current, TUMOR_SLICE + 2)
+        decisions = self.widget.panel.decisions
+        self.assertTrue(gestures.waitFor(lambda: decisions.current == TUMOR_SLICE + 2, 10))
         self.assertIn(f"Slice {TUMOR_SLICE + 3} of 23", self.ui.sliceLabel.text)
         gestures.key(self.ui.stripLabel, qt.Qt.Key_Left)
         self.assertAlmostEqual(self.offset(), LOWEST_MM + STEP_MM * (TUMOR_SLICE + 1))
