@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
 
 
-class ModulePanel:
+class ModulePanel(ABC):
     """Base of a module's panel. It sets `options` (load, store, missingModel), and overrides `_synchronize`.
 
     The Designer file has messageLabel, messageIconLabel, modelSelector, precisionSelector, modelInfoLabel and
@@ -36,9 +37,9 @@ class ModulePanel:
         self.environment = EnvironmentPanel(engine, self.onEnvironmentChanged)
         ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
 
+    @abstractmethod
     def _synchronize(self) -> None:
         """Widgets -> what is shown."""
-        raise NotImplementedError
 
     def lookAtComputer(self) -> None:
         """The module is shown: what is installed, and which models there are."""

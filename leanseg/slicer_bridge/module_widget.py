@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from typing import Any
 
 import slicer
@@ -14,24 +15,24 @@ from slicer.util import VTKObservationMixin
 from leanseg.slicer_bridge.overwrite_chooser import OverwriteChooser
 
 
-class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     """Base of `<Module>Widget`. The Designer file has `segmentEditorWidget` and `overwriteSelector`.
 
     A module overrides `makePanel`, whose result has enter, exit, close, leaveScene, leaveImage, isShown, volume,
-    sceneLoaded and message; and `shortcutsOf`.
+    sceneLoaded and message; and `makeShortcuts`.
     """
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
 
+    @abstractmethod
     def makePanel(self) -> Any:
         """The panel on `self.ui`; called once, in `setup`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def makeShortcuts(self) -> Any:
         """`Shortcuts` on `self.ui`; called once, in `setup`."""
-        raise NotImplementedError
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
