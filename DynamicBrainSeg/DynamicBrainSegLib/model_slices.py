@@ -29,11 +29,14 @@ class ModelSlices:
             self._step = np.array([0.0, 0.0, 1.0])  # one slice
         self._onChanged = onChanged
         self._index: int | None = None
+        self._followed: Any = None
+        self._seen: dict[str, int] = {}
         self._observations: list[tuple[Any, int]] = []
 
     def observe(self) -> None:
         """Begin to call `onChanged`."""
         self.unobserve()
+        self._seen = {view.GetID(): self._indexOf(view) for view in self._views()}
         self._index = self.currentIndex()
         self._add(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._onNodeAdded)
         for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
@@ -46,11 +49,17 @@ class ModelSlices:
         self._observations = []
 
     def currentIndex(self) -> int | None:
-        """The slice that is nearest to what the first of the views along the row shows; None where there is no view."""
+        """The slice that is nearest to what a view along the row shows; None where there is no such view.
+
+        Of several views it is the one that was moved last; before that, the one that looks most nearly along the row.
+        """
         views = self._views()
         if not views:
             return None
-        sliceToRas = slicer.util.arrayFromVTKMatrix(views[0].GetSliceToRAS())
+        return self._indexOf(self._followed if self._followed in views else views[0])
+
+    def _indexOf(self, view: Any) -> int:
+        sliceToRas = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
         normal, point = sliceToRas[:3, 2], sliceToRas[:3, 3]
         k = float(normal @ (point - self._first)) / float(normal @ self._step)
         return int(np.clip(np.floor(k + 0.5), 0, self.count - 1))
@@ -83,7 +92,12 @@ class ModelSlices:
         if node.IsA("vtkMRMLSliceNode"):  # another layout may bring new views
             self._add(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
 
-    def _onModified(self, *_args: Any) -> None:
+    def _onModified(self, view: Any, _event: str) -> None:
+        if view in self._views():
+            shown = self._indexOf(view)
+            if shown != self._seen.get(view.GetID()):
+                self._seen[view.GetID()] = shown
+                self._followed = view
         index = self.currentIndex()
         if index != self._index:
             self._index = index

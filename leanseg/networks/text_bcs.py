@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanseg.networks.blocks.vision_language import Dialogue, VisionLanguageStage
+from leanseg.networks.blocks.vision_language import Dialogue, TokenScale, VisionLanguageStage
 
 LABELS = 2
 FEEDS = ("encoder", "skips")
@@ -47,7 +47,7 @@ class TextBCSConfig:
     stages: tuple[int, ...] = (0, 1, 2, 3)
     """Levels that hear the prompt, ascending."""
     attention_widths: tuple[int, ...] | None = None
-    """Of each stage; None: the width of its level."""
+    """None: the width of the level of each stage."""
     text_width: int = 768
     text_length: int = 24
     """Tokens of a prompt in the exported graphs; the network takes any number."""
@@ -183,7 +183,9 @@ class TextBCS(nn.Module):
         self.encoder = nn.ModuleList(convolutions(i, o, n) for i, o, n in zip(ins, widths, numbers, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.interactions = nn.ModuleDict()
+        self.token_scale: nn.Module = nn.Identity()
         if config.text:
+            self.token_scale = TokenScale(config.text_width)
             text_widths = (config.text_width, *config.stage_widths[:-1])
             self.interactions = nn.ModuleDict(
                 {
@@ -229,16 +231,14 @@ class TextBCS(nn.Module):
         """
         if self.config.feeds == "skips":
             return self.decode(self.encode(image), tokens, padding, hints)
-        dialogue = Dialogue(tokens, padding)
+        dialogue = Dialogue(tokens, padding, self.token_scale)
         features = self._descend(image, dialogue)
         return self._ascend(features, dialogue, hints)
 
     def encode(self, image: Float[Tensor, "batch channel height width"]) -> list[Tensor]:
         """Features of each level, finest first, which no prompt changes; raises ValueError without `feeds="skips"`."""
         if self.config.feeds != "skips":
-            raise ValueError(
-                'the encoder depends on the prompt. Call forward, or build the network with feeds="skips".'
-            )
+            raise ValueError('the encoder depends on the prompt. Call forward, or use feeds="skips".')
         return self._descend(image, None)
 
     def decode(
@@ -249,7 +249,7 @@ class TextBCS(nn.Module):
         hints: Float[Tensor, "batch hint height width"] | None = None,
     ) -> TextBCSOutput:
         """What `forward` gives, from the features that `encode` gave."""
-        dialogue = Dialogue(tokens, padding)
+        dialogue = Dialogue(tokens, padding, self.token_scale)
         told = [self._discuss(level, x, dialogue) for level, x in enumerate(features)]
         return self._ascend(told, dialogue, hints)
 

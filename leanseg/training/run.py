@@ -12,7 +12,7 @@ from leanseg.networks.attention_unet import AttentionUNet
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import MedDANetV2
-from leanseg.networks.text_bcs import TextBCS, TextBCSConfig
+from leanseg.networks.text_bcs import TextBCSConfig
 from leanseg.schema import parse
 from leanseg.training.data.arrays import TrainingArrays, load_parts
 from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
@@ -21,7 +21,7 @@ from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
-from leanseg.training.text_guided import TextGuided, start_encoder
+from leanseg.training.text_guided import TextGuided
 from leanseg.training.text_reading import check_width, load_reader
 from leanseg.training.text_recipe import TextConfig
 from leanseg.training.trainer import Report, Trainer, load_run
@@ -44,10 +44,9 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
         trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)
         if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
             _begin_stage_2(trainer, objective, recipe.decisions)
-        if recipe.text is not None and recipe.text.start:
+        if isinstance(objective, TextGuided):
             for network in (trainer.network, trainer.mean):
-                assert isinstance(network, TextBCS)
-                start_encoder(network, Path(recipe.text.start))
+                objective.start(network, new=not recipe.init)
         if recipe.average:
             trainer.average([Path(run) for run in recipe.average])
         else:

@@ -5,7 +5,9 @@
 A run folder holds recipe.json, tokenizer.json, weights.safetensors, log.csv, resume.safetensors and, so that the
 teacher reads every text only once, its vectors in teacher.safetensors. Each piece of a text is to have the teacher's
 vector, and each text the teacher's mean: loss = squared error over the teacher's variance, plus 1 - cosine, of both.
-Sizes and weights are ours.
+Both are compared in units of the teacher's standard deviation of each dimension, from its mean over all pieces: a part
+that all pieces share says nothing about any of them, and yet most of a cosine would come from it. Sizes and weights are
+ours.
 """
 
 from __future__ import annotations
@@ -73,6 +75,9 @@ class Distillation:
             torch.manual_seed(self.recipe.seed)
             self.network = SmallTextNetwork(self.recipe.network)
         self.network.piece.weight.data.copy_(self.lessons.starting_vectors(self.recipe.network.width))
+        self.mean, self.deviation = self.lessons.statistics()
+        self.network.out.bias.data.copy_(self.mean)
+        self.network.out.weight.data.mul_(self.deviation[:, None])
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
         )
@@ -109,7 +114,8 @@ class Distillation:
         for n, (ids, padding, teacher) in enumerate(self._batches()):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(self.epoch * self.steps_per_epoch + n)
-            loss = distillation_loss(self.network(ids, padding), teacher, padding, self.recipe)
+            student, target = ((v - self.mean) / self.deviation for v in (self.network(ids, padding), teacher))
+            loss = distillation_loss(student, target, padding, self.recipe)
             if not torch.isfinite(loss):
                 raise LeanSegError(f"The loss became {loss.item()} in epoch {self.epoch + 1}. Lower the learning rate.")
             self.optimizer.zero_grad(set_to_none=True)

@@ -25,6 +25,7 @@ from leanseg.errors import LeanSegError
 from leanseg.inference.hints import hint_channels
 from leanseg.losses.evidential import EvidentialLoss, dice_loss, dirichlet
 from leanseg.losses.text_alignment import StageAlignmentLoss
+from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.networks.text_bcs import TextBCS, TextBCSOutput
 from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID
@@ -33,7 +34,7 @@ from leanseg.training.data.text_pairs import TextPairs
 from leanseg.training.objectives import Batch
 from leanseg.training.prompting import Person, Said, Seen
 from leanseg.training.simulated_user import next_clicks
-from leanseg.training.text_reading import Reader
+from leanseg.training.text_reading import Reader, learn_scale
 from leanseg.training.text_recipe import TextConfig
 
 ANY_TUMOR = render(NOTHING_SAID)
@@ -68,6 +69,18 @@ class TextGuided:
         self.evidential = EvidentialLoss(kl_weight=config.kl_weight, ramp_epochs=config.kl_ramp_epochs)
         self.alignment = StageAlignmentLoss()
         self.begin_epoch(nn.Identity(), 0, 1)
+
+    def start(self, network: nn.Module, new: bool) -> None:
+        """What a network is given before it is trained: a trained encoder, and, if `new`, how tokens are scaled.
+
+        Raises:
+            LeanSegError: as `start_encoder`.
+        """
+        text_bcs = checked(network)
+        if self.config.start:
+            start_encoder(text_bcs, Path(self.config.start))
+        if new and self.reader is not None and isinstance(text_bcs.token_scale, TokenScale):
+            learn_scale(text_bcs.token_scale, self.reader)
 
     def begin_epoch(self, network: nn.Module, epoch: int, epochs: int) -> None:
         """Seeds every draw of this epoch."""

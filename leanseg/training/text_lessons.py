@@ -79,6 +79,11 @@ class Lessons:
         ids = self.pieces[index].masked_fill(padding, 0)  # [PAD] is the first piece
         return ids, padding, self.vectors[index].float() * ~padding[:, :, None]
 
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """(width,) each: mean and standard deviation of the teacher's vectors over all pieces of all texts."""
+        vectors = self.vectors.double()
+        return vectors.mean(dim=0).float(), vectors.std(dim=0).clamp(min=1e-4).float()
+
     def starting_vectors(self, width: int) -> Tensor:
         """(piece, width): the principal components of the teacher's own, with a standard deviation of 0.1 in all.
 

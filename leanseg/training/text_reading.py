@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from leanseg.errors import LeanSegError
+from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.prompts.encoder import TextEncoder
+from leanseg.prompts.paraphrase import corpus
 from leanseg.prompts.word_pieces import WordPieces
 from leanseg.training.text_encoder import load_text_encoder
 from leanseg.training.text_recipe import TextConfig
 from leanseg.training.text_teacher import TransformersEncoder
 
+_LEARNED_PROMPTS = 512
 REMEMBERED_PROMPTS = 8192
 """150 MB at 24 x 384 in half precision."""
 Heard = tuple[Tensor, Tensor]
@@ -84,6 +88,12 @@ def reader_of(encoder: TextEncoder) -> Reader:
 
 
 _FIELDS = ("tokens", "padding")
+
+
+def learn_scale(scale: TokenScale, reader: Reader) -> None:
+    """Give a network the statistics of what its reader makes of wordings of the grammar, the same ones always."""
+    tokens, padding = reader(corpus(np.random.default_rng(0), _LEARNED_PROMPTS))
+    scale.learn(tokens[~padding])
 
 
 def check_width(reader: Reader | None, text_width: int) -> None:

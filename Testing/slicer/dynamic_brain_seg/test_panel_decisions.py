@@ -50,9 +50,20 @@ class TestStrip(PanelTest):
     def testAllViewsAlongTheSlicesGoThere(self):
         yellow = slicer.app.layoutManager().sliceWidget("Yellow").mrmlSliceNode()
         yellow.SetOrientation("Axial")
+        self.addCleanup(yellow.SetOrientation, "Sagittal")
         self.clickBar(TUMOR_SLICE)
         self.assertAlmostEqual(self.offset(), LOWEST_MM + STEP_MM * TUMOR_SLICE)
         self.assertAlmostEqual(self.offset("Yellow"), LOWEST_MM + STEP_MM * TUMOR_SLICE)
+
+    def testOfTwoViewsAlongTheSlicesTheMarkFollowsTheOneThatIsMoved(self):
+        yellow = slicer.app.layoutManager().sliceWidget("Yellow")
+        yellow.mrmlSliceNode().SetOrientation("Axial")
+        self.addCleanup(yellow.mrmlSliceNode().SetOrientation, "Sagittal")
+        self.clickBar(TUMOR_SLICE)
+        decisions = self.widget.panel.decisions
+        for view, steps, index in ((yellow, 2, 15), (self.red, 1, 14), (yellow, 1, 16)):
+            gestures.wheel(view, steps)
+            self.assertTrue(gestures.waitFor(lambda index=index: decisions.current == index, 10), index)
 
     def testTheMarkFollowsTheViewAndTheKeys(self):
         self.clickBar(TUMOR_SLICE)

@@ -8,6 +8,7 @@ Departures and inferences (the paper says: two layers of cross-attention and FFN
   * The text flows down the stages: a stage projects what the stage above made of it.
   * g has one number a channel. It starts at 0, so that the network starts as its U-Net.
   * Learned positions start from sines, not from noise: that words name places is known before training.
+  * The tokens are standardized before the first stage (ours).
   * A prompt of padding alone says nothing: it adds nothing, whatever its tokens are.
 
 Symbols: V visual tokens, T text tokens, F_V text-aware visual tokens, F_L vision-aware text tokens, g gate.
@@ -138,14 +139,36 @@ class VisionLanguageStage(nn.Module):
         return Interaction(x + gate * told, answer, vision, F.normalize(answer.mean().float(), dim=1, eps=1e-6))
 
 
+class TokenScale(nn.Module):
+    """Tokens in standard deviations from their mean, each dimension by itself.
+
+    What all tokens of an encoder have in common is most of each of them, and would drown what they say. The statistics
+    are set before training; without them the tokens stay as they are.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def learn(self, tokens: Float[Tensor, "token width"]) -> None:
+        """Take the statistics of tokens without padding."""
+        self.get_buffer("mean").copy_(tokens.mean(dim=0))
+        self.get_buffer("deviation").copy_(tokens.std(dim=0).clamp(min=1e-4))
+
+    def forward(self, tokens: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
+        result: Tensor = (tokens - self.get_buffer("mean")) / self.get_buffer("deviation")
+        return result
+
+
 class Dialogue:
     """The prompt on its way down the stages, and what each stage said to it."""
 
-    def __init__(self, tokens: Tensor | None, padding: Tensor | None) -> None:
+    def __init__(self, tokens: Tensor | None, padding: Tensor | None, scale: nn.Module) -> None:
         self.prompt: Prompt | None = None
         if tokens is not None:
             said = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            self.prompt = Prompt(tokens, said if padding is None else padding)
+            self.prompt = Prompt(scale(tokens), said if padding is None else padding)
         self.vision: list[Tensor] = []
         self.language: list[Tensor] = []
 
