@@ -11,7 +11,8 @@ Departures and inferences
     alone: the features of an image are computed once, and a new prompt costs the decoder. This is not in the paper.
   * The decoder up-samples by 2x2 transposed convolution (inferred), with `feeds="skips"` by nearest neighbor and 3x3
     convolution, which quantizes well; and there the gates of the stages start open, which learns places sooner.
-  * Hints (clicks, a box, an earlier mask) and the existence output are not in the paper.
+  * Hints (clicks, a box, an earlier mask), the existence output, and that stages answer where they see what they were
+    told of (`locates`), are not in the paper.
 
 Classes: 0 background, 1 tumor. Logits become evidence in `losses/evidential.py`.
 """
@@ -25,11 +26,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leanseg.networks.blocks.hints import HintStage
 from leanseg.networks.blocks.vision_language import Dialogue, TokenScale, VisionLanguageStage
 
 LABELS = 2
 FEEDS = ("encoder", "skips")
-_HINT_CHANNELS = 8
 _EXISTENCE_CHANNELS = 64
 _FOUND_PX = 4  # a tumor is at least about as large: a single bright pixel is none
 _OPEN = 0.5
@@ -67,6 +68,8 @@ class TextBCSConfig:
     """Whether logits mean evidence; False: softmax. The network is the same."""
     existence: bool = False
     """Whether it also says if there is what was asked for."""
+    locates: bool = False
+    """Whether each stage also says where on its grid that is; it is trained with it, and the mask needs it not."""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 2:
@@ -114,6 +117,8 @@ class TextBCSOutput(NamedTuple):
     """Of each stage (batch, stage width), float32: mean visual token, scaled to the length 1 / tau of the stage."""
     language: list[Tensor]
     """Of each stage (batch, stage width), float32: mean text token, of length 1; 0 where nothing is said."""
+    places: list[Tensor]
+    """Of each stage (batch, grid, grid): logits that what was asked for is there; empty without that output."""
     existence: Tensor | None
     """(batch,) logit that there is what was asked for; None without that output."""
 
@@ -152,25 +157,6 @@ class DecoderStage(nn.Module):
         return result
 
 
-class HintStage(nn.Module):
-    """Adds hints to the features of a level; where all hints are 0 it adds 0, so it has no bias."""
-
-    def __init__(self, hints: int, channels: int, factor: int) -> None:
-        super().__init__()
-        self.pool = nn.MaxPool2d(factor) if factor > 1 else nn.Identity()  # a mean would wash a click out
-        self.convs = nn.Sequential(
-            nn.Conv2d(hints, _HINT_CHANNELS, kernel_size=3, padding=1, bias=False),
-            nn.ReLU(),
-            nn.Conv2d(_HINT_CHANNELS, channels, kernel_size=1, bias=False),
-        )
-
-    def forward(
-        self, x: Float[Tensor, "batch channel h w"], hints: Float[Tensor, "batch hint height width"]
-    ) -> Float[Tensor, "batch channel h w"]:
-        result: Tensor = x + self.convs(self.pool(hints))
-        return result
-
-
 class TextBCS(nn.Module):
     """U-Net with vision-language stages, evidence for two classes, hints, and whether there is anything."""
 
@@ -190,7 +176,7 @@ class TextBCS(nn.Module):
             self.interactions = nn.ModuleDict(
                 {
                     str(level): VisionLanguageStage(
-                        widths[level], width, before, config.grid, config.heads, config.dropout
+                        widths[level], width, before, config.grid, config.heads, config.dropout, config.locates
                     )
                     for level, width, before in zip(config.stages, config.stage_widths, text_widths, strict=True)
                 }
@@ -276,6 +262,7 @@ class TextBCS(nn.Module):
         dialogue.prompt = result.prompt
         dialogue.vision.append(result.vision)
         dialogue.language.append(result.language)
+        dialogue.places += [] if result.places is None else [result.places]
         features: Tensor = result.features
         return features
 
@@ -285,7 +272,8 @@ class TextBCS(nn.Module):
         bottleneck = x = features[-1]
         for stage, skip in zip(self.decoder, features[-2::-1], strict=True):
             x = stage(x, skip)
-        return TextBCSOutput(self.head(x), dialogue.vision, dialogue.language, self._existence(bottleneck, x, dialogue))
+        exists = self._existence(bottleneck, x, dialogue)
+        return TextBCSOutput(self.head(x), dialogue.vision, dialogue.language, dialogue.places, exists)
 
     def _existence(self, bottleneck: Tensor, finest: Tensor, dialogue: Dialogue) -> Tensor | None:
         """From what was told, the bottleneck, and what the decoder found: the bottleneck alone cannot tell places."""

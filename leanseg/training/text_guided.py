@@ -1,8 +1,9 @@
 """Trains a network that is told and shown what to look for: a simulated person speaks, looks, and clicks.
 
 Loss of TextBCS (arXiv 2603.11206): Dice + integrated cross-entropy + KL, + alignment of what was seen and said.
-Departures: what Dice is computed on (`TextConfig.dice_of`), cross-entropy of the existence output, and prompts, clicks,
-boxes and earlier masks as below. Without evidence (`evidential = false`): Dice + cross-entropy of the softmax.
+Departures: what Dice is computed on (`TextConfig.dice_of`), cross-entropy of the existence output, the loss of places,
+and prompts, clicks, boxes and earlier masks as below. Without evidence (`evidential = false`): Dice + cross-entropy of
+the softmax.
 
 One batch: the image is encoded once. The person says something (training/prompting.py); then 0 to 3 times the network
 answers without gradient, and the person clicks where it is most wrong (training/simulated_user.py); the last answer is
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from leanseg.errors import LeanSegError
 from leanseg.inference.hints import hint_channels
 from leanseg.losses.evidential import EvidentialLoss, dice_loss, dirichlet
+from leanseg.losses.places import places_loss
 from leanseg.losses.text_alignment import StageAlignmentLoss
 from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.networks.text_bcs import TextBCS, TextBCSOutput
@@ -210,6 +212,9 @@ class TextGuided:
             prompts = torch.tensor([numbers.setdefault(one.key, len(numbers)) for one in said])
             parts["align"] = self.alignment(output.vision, output.language, prompts)
             total = total + self.config.alignment_weight * parts["align"]
+        if output.places:
+            parts["place"] = places_loss(output.places, targets)
+            total = total + self.config.place_weight * parts["place"]
         return total, parts
 
     def _segmentation_loss(self, network: TextBCS, logits: Tensor, targets: Tensor) -> Tensor:

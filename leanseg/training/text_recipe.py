@@ -40,6 +40,8 @@ class TextConfig:
     hint_radius_px: float = 5.0
     existence_weight: float = 0.2
     alignment_weight: float = 1e-3
+    place_weight: float = 1.0
+    """Of what the stages say about places, where the network has `locates`."""
     kl_weight: float = 0.2
     """Of evidence for the wrong class. Where both classes are as probable, it holds each alpha near 1 + 1 / (4 weight):
     the mean over pixels with the paper's 0.025 leaves edges as sure as everything else (vacuity 0.09), this 0.44."""

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,15 +9,14 @@ import openvino
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from leanseg.losses.evidential import EvidentialLoss, dirichlet
+from leanseg.losses.evidential import EvidentialLoss
 from leanseg.networks import build_network
 from leanseg.networks.attention_unet import AttentionUNet, AttentionUNetConfig
+from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.networks.text_bcs import TextBCS, TextBCSConfig, TextBCSOutput
 from leanseg.schema import parse
 from Testing.engine.networks.contract import NetworkContract, count_parameters
-from Testing.engine.networks.told_blobs import PLACES, draw, say, taught
 
 LIGHT = TextBCSConfig(
     widths=(16, 32, 64, 128, 256),
@@ -31,6 +29,7 @@ LIGHT = TextBCSConfig(
     feeds="skips",
     hints=4,
     existence=True,
+    locates=True,
 )
 SMALL: dict[str, Any] = {
     "widths": (4, 6, 8),
@@ -76,7 +75,7 @@ class Everything:
 
 
 def everything(output: TextBCSOutput) -> Tensor:
-    parts = [output.logits, *output.vision, *output.language]
+    parts = [output.logits, *output.vision, *output.language, *output.places]
     return torch.cat([part.flatten() for part in (*parts, *([] if output.existence is None else [output.existence]))])
 
 
@@ -125,7 +124,7 @@ class TestPaperForm(_TextContract):
 
 class TestLightForm(_TextContract):
     small = MappingProxyType(
-        SMALL | {"in_channels": 1, "feeds": "skips", "hints": 4, "existence": True, "stem_convs": 2}
+        SMALL | {"in_channels": 1, "feeds": "skips", "hints": 4, "existence": True, "stem_convs": 2, "locates": True}
     )
     input_shape = (1, 16, 24)
     refused_shape = (1, 16, 26)
@@ -185,6 +184,32 @@ def test_the_mask_loss_alone_reaches_every_stage(small: TextBCS, images: Tensor)
     for stage in small.interactions.values():
         for part in (stage.listen.weight, stage.positions, stage.tell.weight, stage.vision_query[0].key.weight):
             assert part.grad is not None and part.grad.abs().max() > 0
+
+
+def test_a_place_is_answered_on_the_grid_of_each_stage(images: Tensor) -> None:
+    network = opened(build_network("text_bcs", SMALL | {"locates": True})).eval()
+    with torch.no_grad():
+        output, silent = network(images, *prompt()), network(images)
+        assert [tuple(places.shape) for places in output.places] == [(2, 4, 4), (2, 4, 4)] and silent.places == []
+        for stage in network.interactions.values():
+            nn.init.constant_(stage.where.bias, 7.0)
+        assert torch.equal(network(images, *prompt()).logits, output.logits), "the mask needs it not"
+
+
+def test_the_scale_of_the_tokens_does_not_matter(small: TextBCS, images: Tensor) -> None:
+    (tokens, padding), scale = prompt(length=3), small.token_scale
+    assert isinstance(scale, TokenScale) and not padding.any()
+    with torch.no_grad():
+        untouched = small(images, tokens, padding).logits
+        scale.learn(tokens.flatten(0, 1))
+        seen = scale(tokens).flatten(0, 1)
+        torch.testing.assert_close(seen.mean(dim=0), torch.zeros(5), rtol=0, atol=1e-5)
+        torch.testing.assert_close(seen.std(dim=0), torch.ones(5), rtol=0, atol=1e-5)
+        expected = small(images, tokens, padding).logits
+        assert not torch.allclose(expected, untouched, atol=1e-4)
+        others = 3.0 * tokens + torch.tensor([5.0, 0.0, -2.0, 1.0, 9.0])
+        scale.learn(others.flatten(0, 1))
+        torch.testing.assert_close(small(images, others, padding).logits, expected, rtol=0, atol=1e-4)
 
 
 def test_the_papers_form_starts_as_its_unet_and_the_light_one_listens() -> None:
@@ -309,74 +334,3 @@ def test_a_config_survives_json() -> None:
 def test_a_config_that_fits_nothing_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TextBCSConfig(**(SMALL | change))
-
-
-# ── what it learns ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-Ask = Callable[[Tensor, str], TextBCSOutput]
-
-
-@pytest.fixture(scope="module")
-def ask() -> Ask:
-    """A network that learned from pictures of blobs: the same prompt for a batch of images."""
-    network = taught()
-
-    def answer(images: Tensor, words: str) -> TextBCSOutput:
-        with torch.no_grad():
-            output: TextBCSOutput = network(images, *say(*[words] * len(images)))
-        return output
-
-    return answer
-
-
-def blobs(places: tuple[int, ...], number: int = 40, noise: float = 0.1) -> tuple[Tensor, Tensor]:
-    present = torch.zeros(number, 4, dtype=torch.bool)
-    present[:, list(places)] = True
-    return draw(present, torch.Generator().manual_seed(11), noise)
-
-
-def mask_of(output: TextBCSOutput) -> Tensor:
-    return dirichlet(output.logits).probability[:, 1] > 0.5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("places", [(0, 3), (1, 2), (0, 1), (1, 3)])
-def test_the_mask_goes_to_the_blob_that_is_named(ask: Ask, places: tuple[int, int]) -> None:
-    images, masks = blobs(places)
-    for named in places:
-        mask = mask_of(ask(images, PLACES[named]))
-        near = F.max_pool2d(masks[:, named].float()[:, None], 5, 1, 2)[:, 0] > 0
-        assert (mask & near).sum() > 0.8 * mask.sum(), "on the named one"
-        assert (mask & masks[:, named]).sum() > 0.8 * masks[:, named].sum(), "and on most of it"
-
-
-@pytest.mark.slow
-def test_what_is_not_there_gives_an_empty_mask(ask: Ask) -> None:
-    images, _ = blobs((1, 2, 3), number=100)
-    for words in ("no tumor", PLACES[0]):
-        output = ask(images, words)
-        assert output.existence is not None
-        assert (~mask_of(output).flatten(1).any(dim=1)).float().mean() > 0.9
-        assert (output.existence < 0).float().mean() > 0.9
-    there = ask(images, PLACES[1]).existence
-    assert there is not None and (there > 0).float().mean() > 0.9
-
-
-@pytest.mark.slow
-def test_an_empty_or_contradictory_prompt_changes_the_mask(ask: Ask) -> None:
-    images, masks = blobs((0, 3))
-    one = mask_of(ask(images, PLACES[0]))
-    assert (one != mask_of(ask(images, "upper lower left right"))).any()
-    silent = mask_of(ask(images, ""))
-    assert (silent & masks[:, 3]).sum() > 0.8 * masks[:, 3].sum(), "without a prompt it finds both"
-
-
-@pytest.mark.slow
-def test_without_a_prompt_it_is_as_good_as_with_the_word_tumor(ask: Ask) -> None:
-    images, masks = blobs((0, 1, 3))
-    truth = masks.any(dim=1)
-    silent, said = (
-        2 * (mask & truth).sum() / (mask.sum() + truth.sum())
-        for mask in (mask_of(ask(images, w)) for w in ("", "tumor"))
-    )
-    assert silent > said - 0.02

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leanseg.losses.evidential import EvidentialLoss
+from leanseg.losses.places import places_loss
 from leanseg.losses.text_alignment import NOTHING_SAID, StageAlignmentLoss
 from leanseg.networks.text_bcs import TextBCS, TextBCSConfig
 
@@ -32,6 +33,7 @@ CONFIG = TextBCSConfig(
     dropout=0.0,
     feeds="skips",
     existence=True,
+    locates=True,
 )
 
 
@@ -63,7 +65,7 @@ def draw(present: Tensor, generator: torch.Generator, noise: float = 0.1, doubt:
     return image + noise * torch.randn(image.shape, generator=generator), masks
 
 
-def taught(steps: int = 260, batch: int = 16) -> TextBCS:
+def taught(steps: int = 160, batch: int = 16) -> TextBCS:
     """The network after some training on one thread, whatever the computer has: the same every time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -82,6 +84,7 @@ def taught(steps: int = 260, batch: int = 16) -> TextBCS:
         numbers = chosen.masked_fill(chosen == len(PROMPTS) - 1, NOTHING_SAID)
         there = target.flatten(1).amax(dim=1)
         loss = mask_loss(output.logits, target, step) + 1e-2 * alignment(output.vision, output.language, numbers)
+        loss = loss + places_loss(output.places, target)
         loss = loss + F.binary_cross_entropy_with_logits(output.existence, there)
         optimizer.zero_grad()
         loss.backward()

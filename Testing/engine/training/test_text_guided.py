@@ -24,7 +24,7 @@ from Testing.engine.training.text_pictures import SIDE, WIDTH, square_pairs, wor
 CONFIG = {
     **{"widths": [4, 8], "stem_convs": 2, "in_channels": 1, "stages": [0, 1], "attention_widths": [16, 16]},
     **{"text_width": WIDTH, "text_length": 4, "grid": 4, "heads": 1, "dropout": 0.0},
-    **{"feeds": "skips", "hints": 4, "existence": True},
+    **{"feeds": "skips", "hints": 4, "existence": True, "locates": True},
 }
 TALK = TextConfig(describe_px=SIDE, hint_radius_px=2.0, encoder="given")
 
@@ -52,7 +52,7 @@ def objective(**changes: Any) -> TextGuided:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"evidential": False}, {"feeds": "encoder"}, {"hints": 0}, {"existence": False}]
+    "changes", [{}, {"evidential": False}, {"feeds": "encoder"}, {"hints": 0}, {"existence": False}, {"locates": False}]
 )
 def test_the_loss_is_finite_and_every_parameter_learns(changes: dict[str, Any]) -> None:
     network, guided = network_of(**changes), objective(click_rounds=(0.0, 1.0), box=1.0, earlier=1.0)

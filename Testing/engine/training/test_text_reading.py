@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from leanseg.errors import LeanSegError
+from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.prompts.encoder import TextEmbedding
 from leanseg.training import text_reading
-from leanseg.training.text_reading import Heard, Reader, check_width, load_reader, reader_of
+from leanseg.training.text_reading import Heard, Reader, check_width, learn_scale, load_reader, reader_of
 from leanseg.training.text_recipe import TextConfig
 
 
@@ -55,6 +56,16 @@ def test_no_encoder_reads_nothing_and_a_missing_one_is_named(tmp_path: Path) -> 
     assert load_reader(TextConfig()) is None
     with pytest.raises(LeanSegError, match="holds no text encoder"):
         load_reader(TextConfig(encoder=str(tmp_path)))
+
+
+def test_the_scale_is_learned_from_words_without_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_reading, "corpus", lambda rng, count: ["abc", "abcdef"])
+    scale = TokenScale(2)
+    learn_scale(
+        scale, reader_of(Counting())
+    )  # two pieces of 1 and two of 2; the padding, which has values too, is none
+    assert scale.get_buffer("mean").tolist() == pytest.approx([1.5] * 2)
+    assert scale.get_buffer("deviation").tolist() == pytest.approx([1 / 3**0.5] * 2)
 
 
 def test_another_width_is_refused() -> None:

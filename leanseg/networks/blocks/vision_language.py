@@ -8,7 +8,8 @@ Departures and inferences (the paper says: two layers of cross-attention and FFN
   * The text flows down the stages: a stage projects what the stage above made of it.
   * g has one number a channel. It starts at 0, so that the network starts as its U-Net.
   * Learned positions start from sines, not from noise: that words name places is known before training.
-  * The tokens are standardized before the first stage (ours).
+  * Ours: tokens are standardized before the first stage; F_V can answer, in training, in which places it sees what was
+    said. The gradient of a mask, through the decoder, taught no words about places in 600 steps; this did in 150.
   * A prompt of padding alone says nothing: it adds nothing, whatever its tokens are.
 
 Symbols: V visual tokens, T text tokens, F_V text-aware visual tokens, F_L vision-aware text tokens, g gate.
@@ -100,6 +101,8 @@ class Interaction(NamedTuple):
     """The mean of F_V, with the length 1 / tau."""
     language: Float[Tensor, "batch attention"]
     """The mean of F_L, with the length 1."""
+    places: Float[Tensor, "batch grid grid"] | None
+    """Logits that what was said is there, from F_V"""
 
 
 class VisionLanguageStage(nn.Module):
@@ -108,8 +111,13 @@ class VisionLanguageStage(nn.Module):
     tau, which the alignment of the stage is divided by, is learned from 0.07 (inferred).
     """
 
-    def __init__(self, channels: int, width: int, text_width: int, grid: int, heads: int, dropout: float) -> None:
-        """`channels` of the stage, `width` of the attention, `text_width` of the tokens that it is given."""
+    def __init__(
+        self, channels: int, width: int, text_width: int, grid: int, heads: int, dropout: float, locates: bool = False
+    ) -> None:
+        """`channels` of the stage, `width` of the attention, `text_width` of the tokens that it is given.
+
+        `locates`: whether it also answers where it sees what was said.
+        """
         super().__init__()
         self.grid = grid
         self.see = nn.Identity() if channels == width else nn.Linear(channels, width)
@@ -119,6 +127,7 @@ class VisionLanguageStage(nn.Module):
             nn.ModuleList(CrossAttentionLayer(width, heads, dropout) for _ in range(LAYERS)) for _ in range(2)
         )
         self.tell = nn.Conv2d(width, channels, kernel_size=1)
+        self.where = nn.Linear(width, 1) if locates else None
         self.gate = nn.Parameter(torch.zeros(channels))
         self.log_tau = nn.Parameter(torch.tensor(math.log(0.07)))
 
@@ -136,7 +145,9 @@ class VisionLanguageStage(nn.Module):
         gate = self.gate.view(1, -1, 1, 1) * prompt.said.to(x.dtype).view(-1, 1, 1, 1)
         answer = Prompt(t, prompt.padding)
         vision = F.normalize(v.mean(dim=1).float(), dim=1) / self.log_tau.exp().clamp(min=0.01)
-        return Interaction(x + gate * told, answer, vision, F.normalize(answer.mean().float(), dim=1, eps=1e-6))
+        language = F.normalize(answer.mean().float(), dim=1, eps=1e-6)
+        places = None if self.where is None else self.where(v)[:, :, 0].unflatten(1, (self.grid, self.grid))
+        return Interaction(x + gate * told, answer, vision, language, places)
 
 
 class TokenScale(nn.Module):
@@ -171,6 +182,7 @@ class Dialogue:
             self.prompt = Prompt(scale(tokens), said if padding is None else padding)
         self.vision: list[Tensor] = []
         self.language: list[Tensor] = []
+        self.places: list[Tensor] = []
 
 
 def sine_positions(grid: int, width: int) -> Float[Tensor, "place width"]:
