@@ -60,8 +60,10 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:2206.06575",
         ("leanseg/networks/med_danet.py", "leanseg/training/med_danet.py"),
         "DynamicBrainSeg",
+        state="works",
         engine="dynamic_slicewise",
         recipes=("med_danet_bank", "med_danet"),
+        models=("med_danet",),
         tests=("Testing/engine/networks/test_med_danet.py", "Testing/engine/training/test_med_danet.py"),
     ),
     System(

@@ -31,10 +31,14 @@ class BrainLogic(ScriptedLoadableModuleLogic):
         self._lock = threading.Lock()  # a model runs in one thread at a time
 
     def models(self) -> list[ModelCard]:
-        """Cards of the models that decide for each slice of a brain; a damaged bundle is not among them."""
+        """Cards of the models that decide for each slice of a brain; a damaged bundle is not among them.
+
+        The one that was tried on the most brains that it had not seen comes first, and is what a person begins with.
+        """
         import leanseg
 
-        return [card for card in leanseg.list_models() if card.engine == "dynamic_slicewise"]
+        cards = [card for card in leanseg.list_models() if card.engine == "dynamic_slicewise"]
+        return sorted(cards, key=_unseenCases, reverse=True)
 
     def segment(
         self,
@@ -92,6 +96,10 @@ class BrainLogic(ScriptedLoadableModuleLogic):
         if key not in self._loaded:
             self._loaded[key] = leanseg.load_engine(options.model, precision=options.precision)
         return self._loaded[key]
+
+
+def _unseenCases(card: ModelCard) -> int:
+    return int(card.metrics.get("cross_validation", {}).get("dice_WT", {}).get("n", 0))
 
 
 def _isPreparedAlike(earlier: BrainResult, images: BrainImages, options: BrainOptions) -> bool:
