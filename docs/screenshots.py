@@ -26,7 +26,7 @@ from Testing.slicer import gestures  # noqa: E402
 
 
 def main() -> None:
-    for name in ("UltrasoundKD", "DynamicBrainSeg"):
+    for name in ("UltrasoundKD", "DynamicBrainSeg", "TextGuidedSeg"):
         APP.loadModule(ROOT / name / f"{name}.py")
     APP.startupCompleted.emit()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,10 @@ def main() -> None:
     slicer.util.selectModule("DynamicBrainSeg")
     APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     decisions(slicer.util.getModuleWidget("DynamicBrainSeg"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.selectModule("TextGuidedSeg")
+    APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    conversation(slicer.util.getModuleWidget("TextGuidedSeg"))
 
 
 def proposal(ui) -> None:
@@ -98,6 +102,32 @@ def decisions(widget) -> None:
     for name in ("Yellow", "Green"):
         APP.layoutManager().sliceWidget(name).mrmlSliceNode().JumpSliceByOffsetting(*TUMOR_MM)
     save("dynamic_brain_seg_decisions")
+
+
+def conversation(widget) -> None:
+    """Two tumors, of which the sentence names one; then the first question."""
+    from TextGuidedSegLib import sample_data
+
+    ui, panel = widget.ui, widget.panel
+    sample = sample_data.addPhantom()
+    ui.inputSelector.setCurrentNode(sample.node)
+    wait_for_answer(panel)
+    panel.dialog.frames.select(sample.slice)
+    ui.promptEdit.setPlainText(sample_data.PROMPT)
+    ui.uncertaintyCheckBox.checked = True
+    gestures.click(ui.applyButton)
+    wait_for_answer(panel)
+    save("text_guided_seg_proposal")
+    gestures.click(ui.questionButton)
+    wait_for_answer(panel)
+    save("text_guided_seg_question")
+
+
+def wait_for_answer(panel) -> None:
+    gestures.settle(50)
+    if not gestures.waitFor(lambda: not panel.runner.busy and not panel.dialog.isRunning, 60):
+        raise SystemExit(f"No answer: {panel.ui.messageLabel.text}")
+    gestures.settle(300)
 
 
 def wait_for_run(widget) -> None:

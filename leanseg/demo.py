@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from leanseg.api import Model, list_models, load_engine, measure, segment
 from leanseg.beside import written_beside
 from leanseg.demo_brains import brain_section
+from leanseg.demo_texts import text_section
 from leanseg.errors import LeanSegError, OutputError
 from leanseg.files.seg_nrrd import write_segmentation, write_volume
 from leanseg.phantom import ultrasound_phantom
@@ -36,7 +37,11 @@ _SCREENS = {
     "ultrasound_kd_corrected.png": "Accepted and corrected with the Segment Editor; measurements below",
     "ultrasound_kd_environment.png": "The environment panel where the runtime is missing",
     "dynamic_brain_seg_decisions.png": "A brain, and what was decided for each of its slices",
+    "text_guided_seg_proposal.png": "Two tumors, and the one that the sentence names",
+    "text_guided_seg_question.png": "The next question: is this place tumor?",
 }
+_SECTIONS = {"dynamic_slicewise": brain_section, "text_prompted": text_section}
+"""By engine: (model, watch, folder) -> part of the page, and report."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ def run_demo(folder: Path, progress: Progress) -> Path:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}. Choose another folder with -o.") from error
     cases = [*_built_in_cases(), *_real_cases()]
-    brains = [card for card in list_models() if card.engine == "dynamic_slicewise"]
-    total, done, sections, reports = len(cards) * len(cases) + len(brains), 0, [], []
+    others = [card for card in list_models() if card.engine in _SECTIONS]
+    total, done, sections, reports = len(cards) * len(cases) + len(others), 0, [], []
     for card in cards:
         watch = Stopwatch()
         model = load_engine(card.id)
@@ -100,12 +105,12 @@ def run_demo(folder: Path, progress: Progress) -> Path:
             done += 1
         reports.append(run_report(model, watch, [result.report() for result in results]))
         sections.append(_section(model, results, watch, folder))
-    for card in brains:
-        step(progress, done, total, f"{card.id}: brain")
+    for card in others:
+        step(progress, done, total, card.id)
         watch = Stopwatch()
         model = load_engine(card.id)
         watch.loaded()
-        section, report = brain_section(model, watch, folder)
+        section, report = _SECTIONS[card.engine](model, watch, folder)
         sections.append(section)
         reports.append(report)
         done += 1
@@ -127,7 +132,8 @@ def _screens(folder: Path) -> str:
     if not figures:
         return ""
     about = (
-        "The modules <i>Breast ultrasound segmentation</i> and <i>Brain tumor segmentation</i> on simulated images. "
+        "The modules <i>Breast ultrasound segmentation</i>, <i>Brain tumor segmentation</i> and <i>Text-guided tumor "
+        "segmentation</i> on simulated images. "
         "Models, scene and drawing are real; the window is that of the test host, plainer than Slicer's."
     )
     return f'<h2>In 3D Slicer</h2>\n<p>{about}</p>\n<div class="screens">{"".join(figures)}</div>'
