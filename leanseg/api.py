@@ -109,7 +109,8 @@ def _dynamic(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
             f"The card of {card.id} has {len(card.labels)} labels for {config.regions}. Restore the bundle."
         )
     parts = bundle.graphs(precision)
-    shapes = graph_shapes(config, len(preprocessing.sequences), preprocessing.size_ji)
+    seen_ji = config.branches[-1].size_ji if config.window_step else preprocessing.size_ji
+    shapes = graph_shapes(config, len(preprocessing.sequences), seen_ji)
     wanted = {name: (parts[part], shape) for name, (part, shape) in shapes.items() if part in parts}
     with ThreadPoolExecutor() as pool:
         graphs = list(pool.map(lambda one: _cpu_graph(*one), wanted.values()))

@@ -15,7 +15,8 @@ MAKE_FLOOR = (
     "leanseg.runtime.torch_graph",
     "leanseg.training",
 )
-READERS = "leanseg.training.data"  # of data sets: without torch, because the demo shows real cases
+WITHIN = ("leanseg.training.data", "leanseg.quantization.config", "leanseg.quantization.packing")
+"""Parts of MAKE_FLOOR that need no torch: the demo reads real cases, and a user unpacks weights."""
 SLICER_ONLY = ("leanseg.slicer_bridge",)
 REFUSED = (
     *("torch", "monai", "transformers", "safetensors", "onnx", "onnxruntime"),
@@ -56,7 +57,7 @@ def fresh_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-USE_FLOOR = [*(name for name in module_names() if not is_below(name, MAKE_FLOOR + SLICER_ONLY)), READERS]
+USE_FLOOR = [*(name for name in module_names() if not is_below(name, MAKE_FLOOR + SLICER_ONLY)), *WITHIN]
 
 
 def test_use_floor_imports_without_torch_and_slicer() -> None:

@@ -78,6 +78,9 @@ class DynamicConfig:
     follow: bool = False
     """Follow a tumor that leaves what was computed: after a crop whose edge cuts tumor comes the next larger branch, a
     skipped slice beside tumor is segmented after all."""
+    window_step: int = 0
+    """Above 0, as published: windows as large as the last branch every so many pixels, each with its own decision; 0: a
+    slice decides as a whole."""
 
     def __post_init__(self) -> None:
         if not self.branches or len({branch.name for branch in self.branches}) < len(self.branches):
@@ -92,6 +95,9 @@ class DynamicConfig:
         if not self.neighbor_mm >= 0 or not math.isfinite(self.skip_bias):
             got = f"{self.neighbor_mm} and {self.skip_bias}"
             raise ValueError(f"neighbor_mm must be 0 or more and skip_bias finite; got {got}.")
+        side = min(self.branches[-1].size_ji)
+        if not 0 <= self.window_step <= side:
+            raise ValueError(f"window_step must be between 0 and {side}, the side of a window; got {self.window_step}.")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.errors import BundleError
+from leanseg.errors import BundleError, LeanSegError
+from leanseg.inference.decision_windows import predict_in_windows
 from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose, followed, is_cut, score
 from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
@@ -91,8 +92,10 @@ class DynamicSlicewiseEngine:
         Raises:
             InferenceCancelled: `progress` returned False.
             BundleError: a graph does not do what the card says.
-            LeanSegError: an override that does not exist.
+            LeanSegError: an override that does not exist, or any where windows decide.
         """
+        if self.config.window_step:
+            return self._in_windows(model_input, progress, uncertainty, overrides, cost_bias)
         run = _Run(self, model_input.volume, progress, uncertainty == "flip_variance")
         slices = run.decide(cost_bias, overrides)
         size = run.size_ji
@@ -106,6 +109,26 @@ class DynamicSlicewiseEngine:
         for one, center in zip(notes["slice_decisions"], volume.geometry.ras_of(np.array(middle)), strict=True):
             one["center_ras_mm"] = [round(float(mm), 3) for mm in center]
         return Prediction(volume.with_array(run.probabilities), volume.with_array(run.spread), notes)
+
+    def _in_windows(
+        self,
+        model_input: ModelInput,
+        progress: Progress,
+        uncertainty: UncertaintyKind,
+        overrides: Mapping[int, int] | None,
+        cost_bias: float,
+    ) -> Prediction:
+        if overrides:
+            raise LeanSegError("Here windows decide, not slices: nothing can be overridden. Use a model without them.")
+        inner, last = DynamicSlicewiseEngine(self.graphs, replace(self.config, window_step=0)), self.config.branches[-1]
+        return predict_in_windows(
+            lambda part: inner.predict(part, uncertainty=uncertainty, cost_bias=cost_bias),
+            model_input,
+            last.size_ji,
+            self.config.window_step,
+            self.config.names,
+            progress,
+        )
 
 
 @dataclass

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leanseg.errors import LeanSegError, UnknownNameError
+from leanseg.inference.decision_windows import STEP_PX
 from leanseg.inference.decisions import BranchConfig, DynamicConfig
 from leanseg.inference.dynamic_slicewise import DECISION, POSITION
 from leanseg.losses.regions import REGION_NAMES, regions_of_classes
@@ -32,8 +33,8 @@ from leanseg.networks.blocks.crop import cut
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import OUTSIDE_LOGITS, MedDANetV2
+from leanseg.training.deployment import DeploymentConfig
 from leanseg.training.graphs import export_onnx, fold_batch_norm, quantize_int8, store_weights_as_fp16
-from leanseg.training.recipe import DeploymentConfig
 
 Float32 = NDArray[np.float32]
 EXPORTED = ("med_danet", "med_danet_v2", "residual_unet")
@@ -130,6 +131,7 @@ def dynamic_config(
         neighbor_mm=deployment.neighbor_mm,
         skip_bias=deployment.skip_bias,
         follow=deployment.follow,
+        window_step=STEP_PX if deployment.windows else 0,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from leanseg.api import load_engine
 from leanseg.errors import LeanSegError
+from leanseg.inference.decision_windows import GRID_JI, WINDOW_JI
 from leanseg.training.brain_card import brain_card
 from leanseg.training.calibrate import fit_class_temperature
 from leanseg.training.data.arrays import BRATS_FOLDER, TrainingArrays, load_parts
@@ -35,13 +36,17 @@ def export_dynamic(recipe: Recipe, network: nn.Module, run: Path, folder: Path, 
     """
     if recipe.brain is None:
         raise LeanSegError(f"The run {run} has no [brain] section, so its images are unknown. Train it with one.")
-    branches_of(network, recipe.size_ji)  # refuses before the data are read
+    seen_ji = WINDOW_JI if recipe.deployment.windows else recipe.size_ji
+    branches_of(network, seen_ji)  # refuses before the data are read
     train_arrays, val_arrays = (load_parts(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     temperature = fit_class_temperature(branches_of(network, recipe.size_ji)[-1].network, val_arrays)
-    config = dynamic_config(network, recipe.size_ji, temperature, recipe.deployment)
+    config = dynamic_config(network, seen_ji, temperature, recipe.deployment)
     slices = calibration_slices(train_arrays, recipe.seed)
-    graphs = dynamic_graphs(network, recipe.size_ji, temperature, slices)
-    most = max(config.macs_of(decision, recipe.size_ji) for decision in range(len(config.names)))
+    if recipe.deployment.windows:
+        slices = middle_of(slices, seen_ji)
+        recipe = dataclasses.replace(recipe, brain=dataclasses.replace(recipe.brain, size_ji=GRID_JI))
+    graphs = dynamic_graphs(network, seen_ji, temperature, slices)
+    most = max(config.macs_of(decision, seen_ji) for decision in range(len(config.names)))
     gmacs = (most + config.decision_macs) / 1e9
     card = brain_card(recipe, network, run, folder.name, config, gmacs, temperature)
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
@@ -63,6 +68,12 @@ def calibration_slices(arrays: TrainingArrays, seed: int) -> Tensor:
     candidates = arrays.classes.nonzero().flatten() if arrays.classes.any() else torch.arange(len(arrays))
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
     return arrays.images[candidates[order[:CALIBRATION_SLICES]]].float()
+
+
+def middle_of(slices: Tensor, size_ji: tuple[int, int]) -> Tensor:
+    """(slice, channel, *size_ji): the middle of slices that are as large, or larger."""
+    j, i = ((whole - part) // 2 for whole, part in zip(slices.shape[2:], size_ji, strict=True))
+    return slices[:, :, j : j + size_ji[0], i : i + size_ji[1]]
 
 
 def validation(recipe: Recipe, bundle: Bundle, run: Path, data: Path) -> dict[str, Any]:

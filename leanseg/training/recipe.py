@@ -12,10 +12,12 @@ from typing import Any
 from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import PreprocessingConfig
+from leanseg.quantization.config import QuantizationConfig
 from leanseg.schema import parse
 from leanseg.training.augment import AugmentConfig, SequenceAugmentConfig
 from leanseg.training.data.case import LESION_CLASSES
 from leanseg.training.data.patches import PatchesConfig
+from leanseg.training.deployment import DeploymentConfig
 from leanseg.training.text_recipe import TextConfig
 
 if sys.version_info >= (3, 11):
@@ -82,8 +84,7 @@ class DistillationConfig:
     attention_weight: float = 0.1
     feature_weight: float = 0.1
     teachers_see: str = "clean"
-    """`clean`: each teacher sees every image once, un-augmented, and its maps move along with the student's
-    geometry (fast on a CPU). `augmented`: the teachers see what the student sees."""
+    """`clean`: each image once, its maps then move with the student's geometry; `augmented`: what the student sees."""
 
     def __post_init__(self) -> None:
         for name in self.teachers:
@@ -97,8 +98,7 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class ThreePhasesConfig:
-    """Training of Med-DANet V2 (training/med_danet_v2.py). The defaults are the paper's: 350 epochs, borders at 150 and
-    300."""
+    """Training of Med-DANet V2 (training/med_danet_v2.py). The paper has 350 epochs and borders at 150 and 300."""
 
     quantize_from: float = 150 / 350
     """Fraction of the epochs after which bits are selected."""
@@ -112,8 +112,7 @@ class ThreePhasesConfig:
     decision_lr_factor: float = 10.0
     """The decision network learns so many times faster."""
     label_cost_weight: float | None = None
-    """None: phase 3 as in the paper. A number: the decision network learns labels with this lambda instead, as that of
-    Med-DANet does (training/med_danet.py)."""
+    """None: phase 3 as in the paper. A number: the decision network learns labels, with this lambda, as Med-DANet's."""
     seed: int = 0
     """Of the Gumbel noise."""
 
@@ -148,24 +147,6 @@ class DecisionsConfig:
 
 
 @dataclass(frozen=True)
-class DeploymentConfig:
-    """How a model that decides for each slice is exported."""
-
-    neighbor_mm: float = 0.0
-    """Slices as near as this decide together."""
-    skip_bias: float = 0.0
-    """Above 0: skip only what is more certainly empty (inference/decisions.py)."""
-    follow: bool = False
-    """Follow a tumor that leaves what was computed, beyond a crop or into skipped slices."""
-    keep_fp32: bool = True
-    """False: the fp32 graphs of what has INT8 graphs are measured and left out; the bundle is half as large."""
-
-    def __post_init__(self) -> None:
-        if not self.neighbor_mm >= 0:
-            raise ValueError(f"neighbor_mm must be 0 or more; got {self.neighbor_mm}.")
-
-
-@dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
@@ -178,12 +159,10 @@ class Recipe:
     init: str = ""
     """Run folder whose exported weights are the start; empty: random."""
     average: tuple[str, ...] = ()
-    """Run folders of the same network. If there are any, nothing is trained: the mean of their weights is the result
-    (Wortsman et al., arXiv 2109.01903: before and after fine-tuning, in one network at no cost)."""
+    """Runs of the same network: the mean of their weights is the result, nothing is trained (arXiv 2109.01903)."""
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
     brain: BrainPreprocessingConfig | None = None
-    """Of brains with several sequences; takes the place of `preprocessing`, and `sequences` that of the intensities in
-    `augment`."""
+    """Of brains; takes the place of `preprocessing`, and `sequences` that of the intensities in `augment`."""
     patches: PatchesConfig | None = None
     """Of a network that sees three dimensions: it is trained on patches of volumes."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -200,6 +179,8 @@ class Recipe:
     """Of both, after training."""
     text: TextConfig | None = None
     """What `text_bcs` is trained with."""
+    quantization: QuantizationConfig | None = None
+    """Of a network that learns to be quantized, alone or with teachers."""
 
     def __post_init__(self) -> None:
         self._check_method()
@@ -217,6 +198,8 @@ class Recipe:
             chosen.append("average")
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other. Keep one of them.")
+        if self.quantization is not None and chosen not in ([], ["distillation"]):
+            raise ValueError(f"quantization and {chosen[0]} exclude each other. Keep one of them.")
         for name, network in (("phases", "med_danet_v2"), ("decisions", "med_danet"), ("text", "text_bcs")):
             if name in chosen and self.network != network:
                 raise ValueError(f"[{name}] trains a {network}; the network is {self.network}. Leave [{name}] out.")

@@ -19,6 +19,7 @@ from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
 from leanseg.training.med_danet import DecisionTraining, load_bank
 from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
+from leanseg.training.quantized import QuantizationAware
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
 from leanseg.training.text_guided import TextGuided
@@ -39,6 +40,8 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     load = load_parts if recipe.text is None else load_text_pairs
     train_arrays, val_arrays = (load(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     objective = _objective(recipe, train_arrays)
+    if recipe.quantization is not None:
+        objective = QuantizationAware(objective, recipe.quantization, recipe.optimizer.epochs)
     try:
         kind = Trainer if recipe.patches is None else VolumeTrainer
         trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)

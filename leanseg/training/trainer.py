@@ -30,6 +30,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from leanseg.errors import LeanSegError
 from leanseg.networks import build_network
+from leanseg.quantization.layers import go_on_, harden_, quantize_
 from leanseg.training.augment import move, random_grid, random_intensity, random_sequences
 from leanseg.training.data.arrays import TrainingArrays
 from leanseg.training.metrics import dice_of_cases
@@ -42,20 +43,22 @@ _RESUME = "resume.safetensors"
 
 
 def new_network(recipe: Recipe) -> nn.Module:
-    """The recipe's network with weights drawn from its seed, or read from its `init` run."""
+    """The recipe's network with weights drawn from its seed, or read from its `init` run, and then quantized."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network, recipe.config)
     if recipe.init:
-        start_recipe, start = load_run(Path(recipe.init))
+        start_recipe, start = load_run(Path(recipe.init), hard=False)
         if (start_recipe.network, start_recipe.config) != (recipe.network, recipe.config):
             raise LeanSegError(f"{recipe.init} is of another network than {recipe.id}. Give both the same config.")
+        if start_recipe.quantization is not None:
+            return go_on_(network, recipe.quantization, start.state_dict(), start_recipe.quantization)
         network.load_state_dict(start.state_dict())
-    return network
+    return quantize_(network, recipe.quantization)
 
 
-def load_run(folder: Path) -> tuple[Recipe, nn.Module]:
-    """Recipe and network (eval mode) of a finished or running training.
+def load_run(folder: Path, hard: bool = True) -> tuple[Recipe, nn.Module]:
+    """Recipe and network (eval mode) of a run; quantized weights are rounded, or if not `hard`, those it learned.
 
     Raises:
         LeanSegError: the folder holds no run, or a damaged one.
@@ -65,12 +68,12 @@ def load_run(folder: Path) -> tuple[Recipe, nn.Module]:
     try:
         recipe = _recipe_of(folder)
         with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
-            network = build_network(recipe.network, recipe.config)
+            network = quantize_(build_network(recipe.network, recipe.config), recipe.quantization)
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise LeanSegError(f"The run {folder} is damaged ({reason}). Train it again.") from error
-    return recipe, network.eval()
+    return recipe, (harden_(network) if hard else network).eval()
 
 
 def _recipe_of(folder: Path) -> Recipe:
@@ -162,12 +165,13 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
 
-    def _learning_rate(self, step: int, starts_at: float = 0.0) -> float:
-        """Of a group whose warm-up begins at this fraction of all epochs; before that it rests."""
+    def _learning_rate(self, step: int, starts_at: float = 0.0, restarts_at: Sequence[float] = ()) -> float:
+        """Of a group whose warm-up begins at this fraction of all epochs, and again at others; before that it rests."""
         options = self.recipe.optimizer
         warm = options.warmup_epochs * self.steps_per_epoch
-        first = round(starts_at * options.epochs) * self.steps_per_epoch
-        step, total = step - first, options.epochs * self.steps_per_epoch - first
+        borders = [round(at * options.epochs) * self.steps_per_epoch for at in (starts_at, *restarts_at, 1.0)]
+        first = max((border for border in borders[:-1] if border <= step), default=borders[0])
+        step, total = step - first, min((b for b in borders if b > first), default=first) - first
         if step < 0:
             return 0.0
         if step < warm:
@@ -208,7 +212,8 @@ class Trainer:
         for n, batch in enumerate(self._batches()):
             step = self.epoch * self.steps_per_epoch + n
             for group in self.optimizer.param_groups:
-                group["lr"] = group["lr_factor"] * self._learning_rate(step, group["starts_at"])
+                rate = self._learning_rate(step, group["starts_at"], group.get("restarts_at", ()))
+                group["lr"] = group["lr_factor"] * rate
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
                 loss, parts = self.objective(self.network, batch)
             if not torch.isfinite(loss):

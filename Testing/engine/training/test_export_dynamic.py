@@ -15,11 +15,12 @@ from leanseg.processing.brain import preprocess_brain
 from leanseg.training.calibrate import fit_class_temperature
 from leanseg.training.data.arrays import BRATS_FOLDER, TrainingArrays
 from leanseg.training.data.brats import LICENSE, read_cases, read_sequences
+from leanseg.training.deployment import DeploymentConfig
 from leanseg.training.dynamic_graphs import branches_of, dynamic_config
 from leanseg.training.evaluate_brains import evaluate_brains
 from leanseg.training.export import export
 from leanseg.training.export_dynamic import calibration_slices, export_dynamic
-from leanseg.training.recipe import DeploymentConfig, Recipe, load_recipe
+from leanseg.training.recipe import Recipe, load_recipe
 from leanseg.training.run import train
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, read_bundle
@@ -153,6 +154,22 @@ def test_med_danet_becomes_a_bundle_with_a_graph_for_each_member(brains: Path, t
     sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
     notes = segment(sequences, load_engine(str(tmp_path / "v1")), overrides={0: 1, 1: 0, 2: 1, 3: 0}).notes
     assert notes["decisions"] == {"skip": 2, "width_2": 2}
+
+
+def test_windows_as_published_are_a_way_to_export(
+    run: tuple[Recipe, Path], brains: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LeanSegError, match="with windows each decides alone"):
+        load_recipe("med_danet_v2", ("deployment.windows=true", "deployment.follow=true"))
+    for name, value in (("export_dynamic.GRID_JI", (40, 48)), ("export_dynamic.WINDOW_JI", (32, 32))):
+        monkeypatch.setattr(f"leanseg.training.{name}", value)
+    monkeypatch.setattr("leanseg.training.dynamic_graphs.STEP_PX", 8)
+    recipe = replace(run[0], deployment=DeploymentConfig(windows=True, keep_fp32=False))
+    card = export_dynamic(recipe, load_run(run[1])[1], *run[1:], tmp_path / "windows", brains).card
+    assert card.preprocessing["size_ji"] == [40, 48] and card.engine_config["window_step"] == 8
+    sequences = read_sequences(read_cases(brains / BRATS_FOLDER)[0])
+    notes = segment(sequences, load_engine(str(tmp_path / "windows"))).notes
+    assert notes["windows"] == 2 * 3 and sum(notes["decisions"].values()) == 6 * notes["slices"]
 
 
 # ── what there are no graphs of ─────────────────────────────────────────────────────────────────────────────────────

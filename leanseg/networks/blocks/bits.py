@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leanseg.quantization.uniform import round_through
+
 FULL_BITS = 32
 
 
@@ -30,9 +32,8 @@ def fake_quantize(
     b = bits.view(-1, 1, 1, 1, 1)
     m = weight.detach().abs().max() + 1e-8
     q = 2 ** (b - 1) - 1
-    scaled = weight * q / m
-    quantized: Tensor = (scaled + (scaled.round() - scaled).detach()) * m / q
-    return torch.where(b < FULL_BITS, quantized, weight)
+    step: Tensor = m / q
+    return torch.where(b < FULL_BITS, round_through(weight.expand(len(bits), *weight.shape), step), weight)
 
 
 def quantized_conv(
