@@ -99,8 +99,8 @@ def figures_of(run: Path, data: Path, part: str, reader: Reader | None = None) -
 
 
 def _asked(guided: TextGuided, network: Any, batch: Batch, text: TextConfig) -> dict[str, list[float]]:
-    said = guided._say(batch)
-    targets = guided._targets(batch, said, insists=False)
+    said = guided.say(batch)
+    targets = guided.targets(batch, said, insists=False)
     heard: Any = (None, None)
     if network.config.text and guided.reader is not None:
         heard = guided.reader([one.text for one in said])

@@ -40,6 +40,8 @@ class Accept:
     """The proposal became part of a segment."""
 
     segment_id: str
+    segmentation_id: str = ""
+    """Of the node that has the segment, in the scene of that time; empty: it was not kept"""
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.errors import LeanSegError
-from leanseg.inference.absence import Asked
 from leanseg.inference.hints import NO_HINTS, Hints, SliceHints, check_hints, hint_channels, thinned
 from leanseg.inference.picture_slices import PictureSlices
+from leanseg.inference.prompt_heard import Said, heard
 from leanseg.inference.questions import Question, next_question
 from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig
-from leanseg.prompts.directions import PictureFrame, pictured_text
-from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
-from leanseg.prompts.render import render, summary
-from leanseg.prompts.structure import MODALITIES, NOTHING_SAID
+from leanseg.prompts.directions import PictureFrame, unseen
+from leanseg.prompts.parse import Parsed, parse
+from leanseg.prompts.render import summary
+from leanseg.prompts.structure import MODALITIES
 from leanseg.request import Progress, no_progress, step
 from leanseg.segmentation import Segment, Segmentation
 from leanseg.volume import Volume
@@ -39,7 +39,6 @@ FEATURE_MEMORY = 400_000_000
 """Bytes: a brain of 155 slices is kept as a whole by the light model (2.3 MB a slice)."""
 EXPLAINED = 8
 """A call for at most so many slices is told what was found instead of what is absent, which takes a second answer."""
-ANY_TUMOR = render(NOTHING_SAID)
 Mask = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 
@@ -132,7 +131,12 @@ class TextSession:
     def understand(self, text: str) -> Parsed:
         """What is understood of a prompt, with warnings about the text, and about the text on this image."""
         parsed = parse(text)
-        warnings = self._slices.contradictions(parsed.prompt.modality, "The prompt says")
+        warnings = list(self._slices.contradictions(parsed.prompt.modality, "The prompt says"))
+        if hidden := unseen(text, self.frame):
+            warnings.append(f"These slices cannot show {', '.join(hidden)}; that is not used.")
+        told, is_cut = heard(text, parsed, self.frame, self._engine.encoder)
+        if is_cut:
+            warnings.append(f"The prompt is longer than the model reads; it hears: {told}")
         return dataclasses.replace(parsed, warnings=(*parsed.warnings, *warnings))
 
     def propose(
@@ -158,10 +162,10 @@ class TextSession:
         """
         chosen = sorted(set(ks))
         self._check(chosen, hints, earlier or {})
-        said = _Said(text, self.frame, self._engine, explains=len(chosen) <= EXPLAINED)
+        said = Said(text, self.frame, self._engine, explains=len(chosen) <= EXPLAINED)
         proposals = {}
         for done, k in enumerate(chosen):
-            step(progress, done, len(chosen), f"slice {k}")
+            step(progress, done, len(chosen), f"slice {k + 1}")
             proposals[k] = self._propose(k, said, hints.in_slice(k), (earlier or {}).get(k))
         step(progress, len(chosen), len(chosen), "done")
         return proposals
@@ -183,7 +187,7 @@ class TextSession:
             if mask.shape != shape[1:]:
                 raise LeanSegError(f"The earlier mask of slice {k} is {mask.shape}; {shape[1:]} (j, i) is needed.")
 
-    def _propose(self, k: int, said: _Said, shown: SliceHints, earlier: Mask | None) -> SliceProposal:
+    def _propose(self, k: int, said: Said, shown: SliceHints, earlier: Mask | None) -> SliceProposal:
         started = time.perf_counter()
         if (value := self._slices.constant(k)) is not None:
             nothing = np.zeros(self._geometry.shape[1:], np.float32)
@@ -203,7 +207,7 @@ class TextSession:
         seconds = time.perf_counter() - started
         return SliceProposal(mask, probability, uncertainty, answer.existence, not mask.any(), reason, seconds)
 
-    def _objection(self, said: _Said, seen: _Seen, answer: Answer) -> str:
+    def _objection(self, said: Said, seen: _Seen, answer: Answer) -> str:
         """Why nothing is to be outlined; nothing where something is."""
         threshold, inside = self._postprocessing.threshold, self._slices.inside
         if said.asked.says_no or answer.existence < said.asked.threshold:
@@ -231,31 +235,6 @@ class TextSession:
         while self._known and sum(one.bytes for one in self._known.values()) > self._memory_bytes:
             self._known.popitem(last=False)
         return seen
-
-
-class _Said:
-    """A prompt, and what the network hears of it."""
-
-    def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine, explains: bool) -> None:
-        parsed = parse(text)
-        self.asked = Asked(parsed.prompt, frame, engine.config.existence_threshold)
-        self._engine = engine
-        self._explains = explains
-        # A text of which nothing is understood would lead the network anywhere.
-        heard = pictured_text(text[:MAX_CHARACTERS], frame) if parsed.understood else ANY_TUMOR
-        self._embedding = engine.encoder.embed(heard)
-
-    def answer(self, features: Features, hints: Float32, shows_a_tumor: bool) -> Answer:
-        """A person who points at a tumor is right, also after saying that there is none."""
-        embedding = self._engine.encoder.embed(ANY_TUMOR) if self.asked.says_no and shows_a_tumor else self._embedding
-        return self._engine.answer(features, embedding, hints)
-
-    def any_tumor(self, features: Features, size_ji: tuple[int, int]) -> Answer | None:
-        """The answer without prompt and hints; None where nobody is told."""
-        if not self._explains:
-            return None
-        nothing = self._engine.nothing_shown(size_ji)
-        return self._engine.answer(features, self._engine.encoder.embed(ANY_TUMOR), nothing)
 
 
 def segment_by_text(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from slicer.i18n import tr as _
 
 from leanseg.errors import IncompatibleInputError, UnknownNameError
-from leanseg.slicer_bridge.nodes import checkVolume, geometryFromNode, localToWorld, volumeFromNode
+from leanseg.slicer_bridge.nodes import checkVolume, geometryFromNode, localToWorld, pictureFile, volumeFromNode
 
 if TYPE_CHECKING:
     from leanseg.volume import Volume, VolumeGeometry
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-"""Files that state no voxel size, or no trustworthy one."""
 _MAX_SHEAR = 1e-4  # of two unit axes
 
 
@@ -104,9 +101,8 @@ def _checkGrayAndCalibrated(name: str, node: Any) -> None:
         text = _("{node}, chosen as {name}, is in color ({channels} values in each voxel); a gray MRI is needed."
                  " Choose another volume.")  # fmt: skip
         raise IncompatibleInputError(text.format(node=node.GetName(), name=label(name), channels=channels))
-    storage = node.GetStorageNode()
-    file = Path(storage.GetFileName() or "") if storage is not None else Path()
-    if file.suffix.lower() in _PICTURES and tuple(node.GetSpacing()) == (1.0, 1.0, 1.0):
+    file = pictureFile(node)
+    if file:
         text = _("{node}, chosen as {name}, comes from a picture ({file}), which states no voxel size; millimeters are"
                  " needed. Load NIfTI, NRRD or DICOM, or set its spacing in the module Volumes.")  # fmt: skip
-        raise IncompatibleInputError(text.format(node=node.GetName(), name=label(name), file=file.name))
+        raise IncompatibleInputError(text.format(node=node.GetName(), name=label(name), file=file))

@@ -94,6 +94,10 @@ def test_the_json_is_what_a_script_can_read() -> None:
     }
 
 
+def test_an_acceptance_without_its_segmentation_is_still_read() -> None:
+    assert Conversation.from_json(with_step(kind="accept", segment_id="tumor")).steps == (Accept("tumor", ""),)
+
+
 def with_step(**values: Any) -> str:
     return json.dumps({"format": 1, "steps": [values]})
 

@@ -184,7 +184,7 @@ def test_progress_is_told_and_cancels(model: Model) -> None:
     session = TextSession(model, picture(np.stack([BOTH] * 3)))
     steps: list[tuple[int, int, str]] = []
     session.propose([2, 0], "left", progress=lambda done, total, what: steps.append((done, total, what)))
-    assert steps == [(0, 2, "slice 0"), (1, 2, "slice 2"), (2, 2, "done")]
+    assert steps == [(0, 2, "slice 1"), (1, 2, "slice 3"), (2, 2, "done")]
     with pytest.raises(InferenceCancelled):
         session.propose([0, 1, 2], "left", progress=lambda done, total, what: done < 1)
 
@@ -196,7 +196,7 @@ def test_the_next_question_lies_where_the_answer_is_open_and_moves_on(model: Mod
     session = TextSession(model, picture(UPPER_LEFT))
     proposals = session.propose([0], "tumor", ELSEWHERE, {0: earlier})
     first = session.next_question(proposals, [])
-    assert first is not None and first.why == "Slice 0: tumor with 75% here. Is it tumor?"
+    assert first is not None and first.why == "Slice 1: tumor with 75% here."
     second = session.next_question(proposals, [first.kji])
     assert second is not None and np.hypot(*np.subtract(first.kji, second.kji)[1:]) >= 0.06 * 64
     for question in (first, second):
@@ -225,6 +225,25 @@ def test_a_prompt_of_ten_thousand_characters_is_read_from_its_beginning(model: M
     text = "left " + "word " * 2000
     assert dice(only(session, text), UPPER_LEFT) > 0.9
     assert any("characters; only the first" in warning for warning in session.understand(text).warnings)
+
+
+def test_of_a_prompt_that_is_too_long_the_network_hears_what_was_understood(model: Model) -> None:
+    """It reads twelve pieces, and the place comes after them."""
+    session = TextSession(model, picture())
+    text = "Please segment for me the one and only mass that is seen in the picture here, upper left"
+    assert dice(only(session, text), UPPER_LEFT) > 0.9
+    (warning,) = [one for one in session.understand(text).warnings if "longer" in one]
+    assert warning == "The prompt is longer than the model reads; it hears: One mass, upper left."
+    assert not [one for one in session.understand("upper left").warnings if "longer" in one]
+
+
+def test_directions_that_the_slices_cannot_show_are_named(model: Model) -> None:
+    """Of sagittal slices, which run along j to the back and i up: left and right are not among their edges."""
+    noise = 0.8 + 0.2 * np.random.default_rng(0).random((1, 2, 64, 64), dtype=np.float32)
+    matrix = np.array([[0, 0, 3.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # i to A, j to S, k to R
+    session = TextSession(model, Volume(noise, VolumeGeometry((2, 64, 64), matrix)), "mri")
+    assert "These slices cannot show left; that is not used." in session.understand("mass, left").warnings
+    assert not any("cannot show" in one for one in session.understand("mass, upper").warnings)
 
 
 @pytest.mark.parametrize(

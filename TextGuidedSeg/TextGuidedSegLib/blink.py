@@ -43,6 +43,11 @@ class Blink:
         if not canCompare:
             self.stop()
 
+    @property
+    def showsEarlier(self) -> bool:
+        """Whether the result of the earlier prompt is seen now."""
+        return bool(self._button.checked) and self._turn == 0
+
     def shown(self) -> tuple[dict[int, Any], tuple[float, float, float], str] | None:
         """Proposals, color and name of the one whose turn it is; None where nothing is compared."""
         pair = self._dialog.comparable() if self._button.checked else []

@@ -6,8 +6,11 @@ from typing import Any
 
 import slicer
 
+from leanseg.errors import LeanSegError
+
 MODULE = "TextGuidedSeg.conversation"  # attribute ModuleName of the nodes
 IMAGE, TEXT = "image", "conversation"  # role of the image, name of the parameter
+UNREAD = "imageOfUnread"  # role of the image, of a conversation that could not be read when another one began
 
 
 def load(volumeNode: Any) -> Any:
@@ -21,16 +24,36 @@ def load(volumeNode: Any) -> Any:
     return Conversation() if node is None else Conversation.from_json(node.GetParameter(TEXT))
 
 
-def save(volumeNode: Any, conversation: Any) -> None:
-    """Keep it with the scene; no node is made for an empty one."""
+def has(volumeNode: Any) -> bool:
+    """Whether the scene has a conversation about an image that can be read."""
     node = _nodeOf(volumeNode)
-    if node is None:
-        if not conversation.steps and not conversation.undone:
-            return
+    return node is not None and _isReadable(node)
+
+
+def save(volumeNode: Any, conversation: Any) -> None:
+    """Keep it with the scene; no node is made for an empty one, and one that cannot be read stays as it is."""
+    node, text = _nodeOf(volumeNode), conversation.to_json()
+    if node is not None and node.GetParameter(TEXT) == text:
+        return
+    isReadable = node is not None and _isReadable(node)
+    if not isReadable and not conversation.steps and not conversation.undone:
+        return
+    if node is not None and not isReadable:  # of a newer LeanSeg, which may still want it
+        node.SetNodeReferenceID(UNREAD, volumeNode.GetID())
+        node.SetNodeReferenceID(IMAGE, None)
+    if not isReadable:
         node = _newNode(volumeNode)
-    text = conversation.to_json()
-    if node.GetParameter(TEXT) != text:
-        node.SetParameter(TEXT, text)
+    node.SetParameter(TEXT, text)
+
+
+def _isReadable(node: Any) -> bool:
+    from leanseg.conversation import Conversation
+
+    try:
+        Conversation.from_json(node.GetParameter(TEXT))
+    except LeanSegError:
+        return False
+    return True
 
 
 def _nodeOf(volumeNode: Any) -> Any:

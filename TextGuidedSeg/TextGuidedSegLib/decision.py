@@ -9,8 +9,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
-from leanseg.slicer_bridge.nodes import geometryFromNode
-from leanseg.slicer_bridge.placement import readFrames
 from leanseg.slicer_bridge.segments import SegmentWriter, imageOf
 
 
@@ -66,29 +64,30 @@ class Decision:
     def showState(self) -> None:
         dialog = self._panel.dialog
         isDecidable = not dialog.isRunning and bool(dialog.proposals)
-        self._ui.acceptButton.enabled = isDecidable and dialog.hasTumor
-        self._ui.acceptIntoButton.enabled = isDecidable and bool(self._segments())
+        isSeen = not self._panel.blink.showsEarlier  # what is accepted is the last one
+        self._ui.acceptButton.enabled = isDecidable and isSeen and dialog.hasTumor
+        self._ui.acceptIntoButton.enabled = isDecidable and isSeen and bool(self._segments())
         self._ui.rejectButton.enabled = isDecidable
 
     def onAccept(self, *_args: Any) -> None:
         self.accept("", False)
 
     def accept(self, segmentId: str, isAdding: bool) -> None:
-        """`segmentId` empty: a new segment. `isAdding`: to what the segment holds in these slices."""
+        """`segmentId` empty: a new segment. `isAdding`: what the segment holds in these slices stays."""
         panel, node = self._panel, self.segmentation
         panel.message.clear()
         self.isWriting = True
         try:
             with slicer.util.WaitCursor():
                 masks = panel.dialog.masks()
-                if isAdding:
-                    masks = _united(masks, node, segmentId, panel.volume)
                 writer = SegmentWriter(self._ui.segmentEditorWidget.mrmlSegmentEditorNode(), lambda: None)
                 written = panel.logic.accept(
-                    panel.dialog.frames, masks, (node, segmentId), writer, panel.models.card.labels[0],
+                    panel.dialog.frames, masks, (node, segmentId, isAdding), writer, panel.models.card.labels[0],
                     panel.dialog.conversation.text, self._saveState,
                 )  # fmt: skip
         except LeanSegError as error:
+            if not panel.dialog.proposals:  # they were of an image that has changed
+                panel.endLooking()
             panel.message.fail(error)
             return
         finally:
@@ -113,13 +112,5 @@ class Decision:
 
     def onReject(self, *_args: Any) -> None:
         self._panel.message.clear()
+        self._panel.endLooking()
         self._panel.dialog.reject()
-
-
-def _united(masks: dict[int, Any], segmentationNode: Any, segmentId: str, volumeNode: Any) -> dict[int, Any]:
-    """With what the segment holds in these slices."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    if segment is None:
-        raise LeanSegError(_("The segment is not there any more. Choose another one."))
-    held = readFrames(segmentationNode, segment, volumeNode, geometryFromNode(volumeNode))
-    return {k: mask | held[k] if k in held else mask for k, mask in masks.items()}

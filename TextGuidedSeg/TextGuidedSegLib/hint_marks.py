@@ -12,7 +12,6 @@ from TextGuidedSegLib.world_places import worldPoints
 
 POSITIVE, NEGATIVE, QUESTION = (0.2, 0.9, 0.3), (1.0, 0.25, 0.25), (1.0, 0.9, 0.2)
 GLYPH_SCALE = 2.5  # percent of the view
-LINE_WIDTH = 2.5  # pixels; of curves, in views
 
 
 class HintMarks:

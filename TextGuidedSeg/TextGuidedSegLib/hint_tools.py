@@ -125,7 +125,7 @@ def hintOf(tool: str, points: np.ndarray) -> Any:
 
     :raises LeanSegError: a box that runs through several slices.
     """
-    from leanseg.inference.hints import Box, Click, Scribble
+    from leanseg.inference.hints import Box, Click, Scribble, thinned
 
     if tool in ("positive", "negative"):
         k, j, i = points[-1].tolist()
@@ -136,15 +136,7 @@ def hintOf(tool: str, points: np.ndarray) -> Any:
             raise LeanSegError(_("The box runs through several slices. Draw it in the view along the slices."))
         (_k, j0, i0), (_l, j1, i1) = points[[0, -1]].tolist()
         return Box(int(slices[0]), j0, i0, j1, i1)
-    return Scribble(tuple(tuple(point) for point in _thinned(points).tolist()), tool == "positiveStroke")
-
-
-def _thinned(points: np.ndarray) -> np.ndarray:
-    kept = [points[0]]
-    for point in points[1:]:
-        if np.abs(point - kept[-1]).max() >= STROKE_STEP:
-            kept.append(point)
-    return np.stack(kept)
+    return Scribble(tuple(tuple(point) for point in thinned(points, STROKE_STEP).tolist()), tool == "positiveStroke")
 
 
 def _rectangle(start: np.ndarray, end: np.ndarray, view: Any) -> np.ndarray:

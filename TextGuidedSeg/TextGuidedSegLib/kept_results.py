@@ -23,12 +23,13 @@ class KeptResults:
         """They are of another image or model."""
         self._kept = {}
 
-    def put(self, conversation: Conversation, proposals: Proposals) -> None:
-        """What is there now; forgets what no undo or redo leads to any more, and what is furthest away."""
-        position = conversation.position
-        reachable = position + len(conversation.undone)
+    def put(self, conversation: Conversation, proposals: Proposals, position: int | None = None) -> None:
+        """What is there now, or was at a position; forgets what no undo or redo leads to, and what is furthest away."""
+        now = conversation.position
+        reachable = now + len(conversation.undone)
+        position = now if position is None else position
         self._kept = {n: kept for n, kept in self._kept.items() if n <= reachable} | {position: proposals}
-        nearest = sorted(self._kept, key=lambda n: abs(n - position))
+        nearest = sorted(self._kept, key=lambda n: abs(n - now))
         while len(nearest) > REMEMBERED or (len(nearest) > 1 and self._bytes() > MAX_BYTES):
             del self._kept[nearest.pop()]
 

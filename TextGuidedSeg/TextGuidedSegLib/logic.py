@@ -56,7 +56,7 @@ class TextLogic(ScriptedLoadableModuleLogic):
         self,
         frames: Any,
         masks: Mapping[int, np.ndarray],
-        target: tuple[Any, str],
+        target: tuple[Any, str, bool],
         writer: Any,
         lesion: Segment,
         prompt: str = "",
@@ -64,7 +64,8 @@ class TextLogic(ScriptedLoadableModuleLogic):
     ) -> tuple[Any, str, list[str]]:
         """Write (j, i) masks of slices into a segment, as masking and overwriting of the writer's editor node say.
 
-        :param target: segmentation node or None, id of the segment or empty: what is missing is made.
+        :param target: segmentation node or None, id of the segment or empty: what is missing is made; and whether what
+            the segment holds in these slices stays.
         :param writer: `SegmentWriter`
         :param lesion: name and terminology of a new segment: a label of the model's card.
         :param prompt: the words, kept with a new segment.
@@ -74,7 +75,7 @@ class TextLogic(ScriptedLoadableModuleLogic):
         """
         from leanseg.slicer_bridge.segments import segmentationFor
 
-        node, segmentId = target
+        node, segmentId, isAdding = target
         if node is None:
             node = segmentationFor(frames.volumeNode, f"{frames.volumeNode.GetName()} segmentation")
         try:
@@ -82,7 +83,8 @@ class TextLogic(ScriptedLoadableModuleLogic):
             if saveStateForUndo is not None:
                 saveStateForUndo(node)
             segmentId = segmentId or addLesion(node, lesion, prompt)
-            losers = writer.write(node, segmentId, frames, masks)
+            within = masks if isAdding else None
+            losers = writer.writeTogether(node, frames, {segmentId: masks}, within=within)
         except Exception:
             if segmentId and not target[1]:
                 node.RemoveSegment(segmentId)

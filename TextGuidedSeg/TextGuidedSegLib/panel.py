@@ -43,7 +43,7 @@ class Panel(ModulePanel):
         self.blink = Blink(ui.blinkButton, self.dialog, self.showResult)
         self.decision = Decision(ui, self)
         self.editor = PromptEditor(ui, self._understand, self.showState, self.onApply)
-        self.steps = StepsView(ui, self.dialog, self.message, self.editor.setText)
+        self.steps = StepsView(ui, self.dialog, self.message, self.endLooking, self.editor.setText)
         self._shown: ShownResult | None = None
         self._onTarget = onTarget
         self._inputProblem = ""
@@ -86,11 +86,14 @@ class Panel(ModulePanel):
         self.blink.stop()
 
     def sceneLoaded(self) -> None:
-        """Its parameters say which image is meant, whatever the views show; what was said is there again."""
+        """Its parameters say which image is meant, whatever the views show; what was said is there again. Where the
+        image was there before, what is proposed for it stays."""
         self.shownImage.accept()
-        if self.volume is not None:
+        if self.volume is None:
+            return
+        if self.dialog.frames is None or self.volume.GetScene() is None or self.dialog.isOutdated:
             self._openImage(self.volume)
-            self._synchronize()
+        self._synchronize()
 
     def leaveImage(self) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
@@ -148,14 +151,13 @@ class Panel(ModulePanel):
             self.options.store()
 
     def _openImage(self, volume: Any) -> None:
-        self.volume, self._inputProblem = volume, ""
-        self.tools.setVolume(volume)
-        self.questions.forget()
-        self.blink.stop()
-        self.marks.remove()
         if self._shown is not None:
             self._shown.close()
             self._shown = None
+        self.endLooking()  # shows the image that is left, so that one still has to be known
+        self.volume, self._inputProblem = volume, ""
+        self.tools.setVolume(volume)
+        self.marks.remove()
         try:
             self.dialog.open(volume)
         except LeanSegError as error:
@@ -215,8 +217,7 @@ class Panel(ModulePanel):
         frames = self.dialog.frames
         if not self.shownImage.isShown(self.volume):
             self.shownImage.show(self.volume)
-        self.questions.forget()
-        self.blink.stop()
+        self.endLooking()
         self.dialog.apply(self.editor.text, *self.options.slices(frames.currentIndex(), frames.count))
 
     def onHint(self, hint: Any) -> None:
@@ -226,21 +227,24 @@ class Panel(ModulePanel):
         if problem:
             self.message.say(problem, True)
             return
-        self.questions.forget()
-        self.blink.stop()
+        self.endLooking()
         try:
             self.dialog.show(hint)
         except LeanSegError as error:
             self.message.refuse(error)
 
-    def acceptedInto(self, segmentationNode: Any, segmentId: str) -> None:
-        """The Segment Editor works on what was accepted; the conversation goes on with the next lesion."""
+    def endLooking(self) -> None:
+        """Another proposal comes, or none: no question about this one is open, and it is compared with no other."""
         self.questions.forget()
         self.blink.stop()
+
+    def acceptedInto(self, segmentationNode: Any, segmentId: str) -> None:
+        """The Segment Editor works on what was accepted; the conversation goes on with the next lesion."""
+        self.endLooking()
         with self.updating():
             self.ui.targetSelector.setCurrentNode(segmentationNode)
             self.options.store()
-        self.dialog.accepted(segmentId)
+        self.dialog.accepted(segmentationNode, segmentId)
         self._onTarget(segmentId)
 
     def segmentsChanged(self) -> None:
@@ -270,13 +274,14 @@ class Panel(ModulePanel):
         ui.progressBar.setFormat(dialog.progress[2])
         self.models.showSpeed(dialog.seconds)
         self.tools.setEnabled(not problem)
-        for part in (self.questions, self.blink, self.decision):
-            part.showState()
+        self.questions.showState()
+        self.blink.showState()
         self.steps.show()
         self.showResult()
 
     def showResult(self) -> None:
         """Outline, uncertainty and marks; and what is to be said about them."""
+        self.decision.showState()  # only what is seen can be accepted
         if self._shown is None:
             self.message.inform(self.problem())
             return

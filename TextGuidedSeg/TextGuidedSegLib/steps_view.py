@@ -11,18 +11,22 @@ import slicer
 from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
+from leanseg.slicer_bridge.segments import imageOf
 
 UNDONE_COLOR = "#909090"
 SHORT = 60  # characters of a prompt that a list shows
 
 
 class StepsView:
-    """Shows a `TextDialog`; `onRecall(text)`: an earlier prompt was chosen."""
+    """Shows a `TextDialog`; `beforeMove()`: undo or redo is next; `onRecall(text)`: an earlier prompt was chosen."""
 
-    def __init__(self, ui: Any, dialog: Any, message: Any, onRecall: Callable[[str], None]) -> None:
+    def __init__(
+        self, ui: Any, dialog: Any, message: Any, beforeMove: Callable[[], None], onRecall: Callable[[str], None]
+    ) -> None:
         self._ui = ui
         self._dialog = dialog
         self._message = message
+        self._beforeMove = beforeMove
         self._onRecall = onRecall
         self._shown: tuple = ()
         self._history: tuple = ()
@@ -62,13 +66,23 @@ class StepsView:
         if steps:
             view.setCurrentRow(len(steps) - 1)
 
-    def _nameOf(self, segmentId: str) -> str:
-        """Of a segment, wherever it is; its id where it is gone."""
-        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-            segment = node.GetSegmentation().GetSegment(segmentId)
+    def _nameOf(self, step: Any) -> str:
+        """Of the segment that a proposal was accepted into; its id where it is gone.
+
+        Several segmentations may have a segment of this id: those of the image come first, of them the one that was
+        written. In another scene that one may have another id, or a segmentation of another image this one.
+        """
+        frames = self._dialog.frames
+        volumeNode = None if frames is None else frames.volumeNode
+
+        def rank(node: Any) -> tuple[bool, bool]:
+            return imageOf(node) is not volumeNode, node.GetID() != step.segmentation_id
+
+        for node in sorted(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"), key=rank):
+            segment = node.GetSegmentation().GetSegment(step.segment_id)
             if segment is not None:
                 return segment.GetName()
-        return segmentId
+        return step.segment_id
 
     def _fillHistory(self) -> None:
         selector = self._ui.historySelector
@@ -88,14 +102,19 @@ class StepsView:
         """Go to the slice of a step."""
         k = sliceOf((*self._shown[0], *self._shown[1])[self._ui.stepsList.row(item)])
         if k is not None and k < self._dialog.frames.count:
-            self._dialog.frames.select(k)
+            try:
+                self._dialog.frames.select(k)
+            except LeanSegError as error:
+                self._message.refuse(error)
 
     def onUndo(self, *_args: Any) -> None:
         self._message.clear()
+        self._beforeMove()
         self._follow(self._dialog.undo())
 
     def onRedo(self, *_args: Any) -> None:
         self._message.clear()
+        self._beforeMove()
         self._follow(self._dialog.redo())
 
     def _follow(self, step: Any) -> None:
@@ -104,7 +123,7 @@ class StepsView:
         if hasattr(step, "text"):
             self._onRecall(conversation.text)
         if hasattr(step, "segment_id") and step in conversation.undone:
-            name = self._nameOf(step.segment_id)
+            name = self._nameOf(step)
             text = _("The proposal is back; {name} stays as it is. Ctrl+Z in the Segment Editor takes that back.")
             self._message.say(text.format(name=name))
 
@@ -135,15 +154,15 @@ def export(conversation: Any, path: str) -> Path:
     return target
 
 
-def describe(step: Any, nameOf: Callable[[str], str]) -> str:
-    """What a person reads about a step; `nameOf` a segment by its id."""
+def describe(step: Any, nameOf: Callable[[Any], str]) -> str:
+    """What a person reads about a step; `nameOf` the segment of an acceptance."""
     kind = type(step).__name__
     if kind == "Prompt":
         text = _('"{text}" in slice {first}') if step.first_k == step.last_k else _('"{text}" in slices {first}-{last}')
         said = shortened(step.text) or _("any tumor")
         return text.format(text=said, first=step.first_k + 1, last=step.last_k + 1)
     if kind == "Accept":
-        return _("Accepted into {name}").format(name=nameOf(step.segment_id))
+        return _("Accepted into {name}").format(name=nameOf(step))
     if kind == "Reject":
         return _("Rejected")
     number = sliceOf(step) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -14,6 +14,7 @@ from leanseg.slicer_bridge.frames import SequenceFrames, framesOf
 from TextGuidedSegLib import conversation_store
 from TextGuidedSegLib.image_session import ImageSession
 from TextGuidedSegLib.kept_results import KeptResults, Proposals
+from TextGuidedSegLib.replay import compute, turnsToNow
 
 
 class TextDialog:
@@ -34,8 +35,8 @@ class TextDialog:
         self._message = message
         self._onChanged = onChanged
         self._kept = KeptResults()
-        self._pending: set[int] = set()
-        self._settled = 0  # position of the conversation whose proposals are complete
+        self._settled = 0  # position of the conversation to which Cancel goes back
+        self._isToAsk = False  # what was proposed when the conversation was saved is to be computed again
         self._asked: tuple = ()  # places (k, j, i) of questions
 
     # The image
@@ -51,7 +52,7 @@ class TextDialog:
         return self._image.session
 
     def open(self, volumeNode: Any) -> None:
-        """Talk about another image; what was said about it before is there again, its proposals are not.
+        """Talk about another image; what was said about it before is there again, its proposals after `prepare`.
 
         :raises LeanSegError: it cannot be used; then there is none.
         """
@@ -66,6 +67,7 @@ class TextDialog:
         except LeanSegError as error:  # the image is sound: a new conversation begins
             self._message.fail(error)
         self._settled = self.conversation.position
+        self._isToAsk = bool(turnsToNow(self.conversation, self._kept, frames.count)[0])
         self._image.open(frames)
 
     def close(self) -> None:
@@ -75,7 +77,13 @@ class TextDialog:
         self.isRunning = False
         self.conversation, self.proposals = Conversation(), {}
         self._kept.clear()
-        self._pending, self._settled, self._asked = set(), 0, ()
+        self._settled, self._isToAsk, self._asked = 0, False, ()
+
+    @property
+    def isOutdated(self) -> bool:
+        """Whether nothing was said here, but the scene has a conversation about the image: it came after the image."""
+        conversation = self.conversation
+        return not conversation.steps and not conversation.undone and conversation_store.has(self.frames.volumeNode)
 
     def configure(self, modelKey: tuple[str, str] | None, modality: str) -> None:
         """Another model or kind of image makes another session; it is made with the next step, or by `prepare`.
@@ -86,41 +94,46 @@ class TextDialog:
         self._forgetIfOther()
 
     def prepare(self) -> None:
-        """Load the model and look at the image, so that directions and warnings are known before anything is asked."""
-        if self._image.canPrepare:
+        """Load the model and look at the image, so that directions and warnings are known before anything is asked; and
+        propose again what was open when the conversation was saved."""
+        if self._image.canPrepare and self._isToAsk:
+            self._ask()
+        elif self._image.canPrepare:
             self._start(lambda session, _progress: {}, lambda _nothing: None, isQuiet=True)
 
     def _forgetIfOther(self) -> None:
         """The session, where model, kind, place or voxels are others; what was found, where the voxels are."""
         if not self._image.forgetIfOther():
             return
+        settled = self._kept.get(self._settled)  # a run may be under way, for a later position
         self._kept.clear()
         if not self._image.hasSameVoxels():
             self.proposals = {}
-        self._kept.put(self.conversation, self.proposals)
+        elif settled is not None:
+            self._kept.put(self.conversation, settled, self._settled)
 
     # Steps
 
     def apply(self, text: str, first: int, last: int) -> None:
         """Look for what a text says, in the slices from first to last."""
         self.conversation.add(Prompt(text, first, last))
-        self.proposals, self._pending = {}, set()
-        self._ask(range(first, last + 1))
+        self.proposals = {}
+        self._ask()
 
     def show(self, hint: Any) -> None:
         """A click, box or scribble; the slices in which it lies are computed anew.
 
         :raises LeanSegError: it lies outside of the image, has no area, or contradicts another one. Nothing is added.
         """
-        from leanseg.inference.hints import NO_HINTS, check_hints
+        from leanseg.inference.hints import check_hints
 
         check_hints(self.conversation.hints.with_hint(hint), self._shape())
         self.conversation.add(hint)
-        self._ask(NO_HINTS.with_hint(hint).slices)
+        self._ask()
 
-    def accepted(self, segmentId: str) -> None:
+    def accepted(self, segmentationNode: Any, segmentId: str) -> None:
         """The proposal is in a segment now."""
-        self._decide(Accepted(segmentId))
+        self._decide(Accepted(segmentId, segmentationNode.GetID()))
 
     def reject(self) -> None:
         """The proposal and all that was shown for it are thrown away."""
@@ -151,49 +164,32 @@ class TextDialog:
         """Show what was there at this position; what is not kept any more is computed again."""
         found = self._kept.get(self.conversation.position)
         if found is None:
-            self.askAgain()
+            self.proposals = {}
+            self._ask()
         else:
             self._settle(found)
-
-    def askAgain(self) -> None:
-        """The last prompt, with all that was shown since; after loading, and with another model."""
-        steps, prompt = self.conversation.steps, self.conversation.prompt
-        self.proposals = {}
-        isDecided = bool(steps) and isinstance(steps[-1], Accepted | Reject)
-        slices = set(self.conversation.hints.slices)
-        if prompt is not None and not isDecided:
-            slices |= set(range(prompt.first_k, min(prompt.last_k + 1, self.frames.count)))
-        if slices and not isDecided:
-            self._ask(slices)
-        else:
-            self._settle({})
 
     # Computing
 
     def _shape(self) -> tuple[int, int, int]:
         return (self.frames.count, *self.frames.geometry(0).shape[1:])
 
-    def _ask(self, slices: Iterable[int]) -> None:
-        """Compute slices with all that was said and shown so far; a run that is under way starts again with both."""
+    def _ask(self) -> None:
+        """Compute the steps up to here whose results are not kept; a run that is under way starts again with them."""
+        self._isToAsk = False
         try:
             self._forgetIfOther()
         except LeanSegError as error:
             self._failed(error)
             return
-        self._pending |= set(slices)
-        text, hints = self.conversation.text, self.conversation.hints
-        slices = sorted(self._pending)
-        earlier = {k: self.proposals[k].mask for k in slices if k in self.proposals}
+        turns, before = turnsToNow(self.conversation, self._kept, self.frames.count)
+        if turns:
+            self._start(lambda session, progress: compute(session, turns, before, progress), self._arrived)
+        else:
+            self._settle({})
 
-        def work(session: Any, progress: Any) -> Proposals:
-            return session.propose(slices, text, hints, earlier, progress)
-
-        self._start(work, self._arrived)
-
-    def _start(
-        self, work: Callable[[Any, Any], Proposals], onDone: Callable[[Proposals], None], isQuiet: bool = False
-    ) -> None:
-        def done(found: Proposals) -> None:
+    def _start(self, work: Callable[[Any, Any], dict], onDone: Callable[[dict], None], isQuiet: bool = False) -> None:
+        def done(found: dict) -> None:
             self.isRunning = False
             onDone(found)
             self._onChanged()
@@ -205,16 +201,21 @@ class TextDialog:
             self._failed(error)
         self._onChanged()
 
-    def _arrived(self, found: Proposals) -> None:
-        """Of the last run only: the ones before were cancelled by it."""
-        if found and isinstance(self.conversation.steps[-1], Prompt):
-            self.seconds = sum(one.seconds for one in found.values()) / len(found)
-        self._settle({**self.proposals, **found})
+    def _arrived(self, found: dict[int, Proposals]) -> None:
+        """By position. Of the last run only: the ones before were cancelled by it."""
+        for position, proposals in found.items():
+            self._kept.put(self.conversation, proposals, position)
+        last = found[self.conversation.position]
+        if last and isinstance(self.conversation.steps[-1], Prompt):
+            self.seconds = sum(one.seconds for one in last.values()) / len(last)
+        self._settle(last)
 
-    def _settle(self, proposals: Proposals) -> None:
-        self.proposals, self._pending = proposals, set()
+    def _settle(self, proposals: Proposals | None) -> None:
+        """Be at this position for good; None: nobody knows what is proposed here, so the next step asks for it."""
+        self.proposals = {} if proposals is None else proposals
         self._settled = self.conversation.position
-        self._kept.put(self.conversation, proposals)
+        if proposals is not None:
+            self._kept.put(self.conversation, proposals)
         if self.frames is not None:
             conversation_store.save(self.frames.volumeNode, self.conversation)
         self._onChanged()
@@ -231,11 +232,11 @@ class TextDialog:
             self._takeBack()
 
     def _takeBack(self) -> None:
-        """To the last position whose proposals are there."""
-        self.isRunning, self._pending = False, set()
+        """To the position before the run, or to the one that undo has led to."""
+        self.isRunning = False
         while self.conversation.position > self._settled and self.conversation.can_undo:
             self.conversation.undo()
-        self._settle(self._kept.get(self.conversation.position) or {})
+        self._settle(self._kept.get(self.conversation.position))
 
     def _progressed(self, done: int, total: int, what: str) -> None:
         self.progress = (done, total, what)
@@ -244,12 +245,13 @@ class TextDialog:
     # Asking back
 
     def ask(self, onQuestion: Callable[[Any], None]) -> None:
-        """The most uncertain place that nobody was asked about: `onQuestion(Question or None)`, later."""
+        """The most uncertain place that nobody was asked about: `onQuestion(Question or None)`, later, unless something
+        else is proposed by then."""
         session, proposals, frames, asked = self.session, self.proposals, self.frames, self._asked
         clicks = tuple(click.kji for click in self.conversation.hints.clicks)
 
         def done(question: Any) -> None:
-            if self.frames is frames:
+            if self.frames is frames and self.proposals is proposals:
                 if question is not None:
                     self._asked = (*asked, question.kji)
                 onQuestion(question)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leanseg.slicer_bridge.nodes import geometryFromNode, localToWorld, volumeFromNode
+from leanseg.slicer_bridge.nodes import geometryFromNode, localToWorld, pictureFile, volumeFromNode
 
 if TYPE_CHECKING:
     from leanseg.volume import Volume
@@ -25,10 +25,21 @@ def worldMatrix(volumeNode: Any) -> np.ndarray:
 def volumeInWorld(volumeNode: Any) -> Volume:
     """A copy, with the directions that it has under its parent transforms: left is the patient's.
 
+    Voxels of exactly 1 mm are usual in MRI of the brain, and such an image lies in a patient; a picture, of which
+    Slicer assumes that size, does not.
+
     :raises IncompatibleInputError: the volume cannot be used.
     """
-    volume = volumeFromNode(volumeNode)
-    return replace(volume, geometry=replace(volume.geometry, ijk_to_ras=worldMatrix(volumeNode)))
+    volume, matrix = volumeFromNode(volumeNode), worldMatrix(volumeNode)
+    isPicture = bool(pictureFile(volumeNode)) or _isPlainSlice(volume.geometry.shape, matrix)
+    isCalibrated = volume.geometry.is_calibrated or not isPicture
+    return replace(volume, geometry=replace(volume.geometry, ijk_to_ras=matrix, is_calibrated=isCalibrated))
+
+
+def _isPlainSlice(shapeKji: tuple[int, int, int], toWorld: np.ndarray) -> bool:
+    """One slice, without rotation: nobody has said how it lies in a patient."""
+    axes = toWorld[:3, :3] / np.linalg.norm(toWorld[:3, :3], axis=0)
+    return shapeKji[0] == 1 and np.allclose(np.abs(axes), np.eye(3), atol=1e-6)
 
 
 def worldPoints(pointsKji: Iterable, toWorld: np.ndarray) -> np.ndarray:

@@ -143,12 +143,12 @@ def hint_channels(
 
 
 def thinned(points: Points, apart: float) -> Points:
-    """(n, 2) without those that lie nearer than `apart` to the last one that was kept: a stroke has very many."""
+    """(n, axes) without those that lie nearer than `apart` to the last one that was kept: a stroke has very many."""
     kept: list[NDArray[np.float64]] = []
     for point in points:
         if not kept or np.linalg.norm(point - kept[-1]) >= apart:
             kept.append(point)
-    return np.reshape(np.array(kept, np.float64), (-1, 2))
+    return np.reshape(np.array(kept, np.float64), (-1, points.shape[1]))
 
 
 def _bumps(points: Points, size_ji: tuple[int, int], radius_px: float) -> NDArray[np.float32]:

@@ -38,8 +38,10 @@ class Question:
 
     kji: Point
     """Voxel of the volume"""
+    probability: float
+    """Of tumor, there"""
     why: str
-    """One line for a person"""
+    """One line for a person, who counts slices from 1; it does not ask"""
 
 
 def next_question(
@@ -65,7 +67,7 @@ def next_question(
         return None
     k, j, i = found
     p = float(proposals[k].probability[j, i])
-    return Question((float(k), float(j), float(i)), f"Slice {k}: tumor with {p:.0%} here. Is it tumor?")
+    return Question((float(k), float(j), float(i)), p, f"Slice {k + 1}: tumor with {p:.0%} here.")
 
 
 def _worth(proposal: Proposed) -> NDArray[np.float64]:

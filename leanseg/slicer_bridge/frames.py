@@ -57,10 +57,7 @@ class _FrameObserver:
                 self.add(node)
 
     def _onModified(self, _node: Any, _event: str) -> None:
-        try:
-            index = self._currentIndex()
-        except IncompatibleInputError:  # whoever uses the frames next is told
-            return
+        index = self._currentIndex()
         if self._callback is not None and index != self._index:
             self._index = index
             self._callback()
@@ -79,7 +76,10 @@ class VolumeFrames:
         """Of the slice in the view that looks most nearly along k; the last one known where no view does."""
         if self.volumeNode.GetScene() is None:
             return self._lastIndex
-        origin, step = self._centerLine()
+        try:
+            origin, step = self._centerLine()
+        except IncompatibleInputError:  # whoever uses the image next is told
+            return self._lastIndex
         view = self._viewAlongK(step)
         if view is None:
             return self._lastIndex

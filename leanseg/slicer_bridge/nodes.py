@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from leanseg.volume import Volume, VolumeGeometry
 
 _MAX_SHEAR = 1e-4  # of two unit axes
 _CHANNELS = (1, 3, 4)
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # state no voxel size, or no trustworthy one
 _OPACITY = 3  # the channel that a PNG may have after red, green, blue
 
 
@@ -94,6 +96,14 @@ def geometryFromNode(node: Any) -> VolumeGeometry:
     node.GetIJKToRASMatrix(matrix)
     isCalibrated = tuple(node.GetSpacing()) != (1.0, 1.0, 1.0)
     return VolumeGeometry((k, j, i), np.array(slicer.util.arrayFromVTKMatrix(matrix)), isCalibrated)
+
+
+def pictureFile(node: Any) -> str:
+    """Name of the picture file that a volume comes from; empty where it does not, or somebody has set its spacing."""
+    storage = node.GetStorageNode()
+    file = Path(storage.GetFileName() or "") if storage is not None else Path()
+    isPicture = file.suffix.lower() in _PICTURES and tuple(node.GetSpacing()) == (1.0, 1.0, 1.0)
+    return file.name if isPicture else ""
 
 
 def sliceGeometry(geometry: VolumeGeometry, k: int) -> VolumeGeometry:

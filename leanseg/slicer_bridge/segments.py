@@ -121,9 +121,9 @@ class SegmentWriter:
     ) -> list[str]:
         """In the given frames the segment becomes the mask (j, i), wherever editing is allowed; one state for undo.
 
-        Other frames stay as they are. Other segments lose what the overwrite mode gives to this one; the ids of those
-        that lost voxels are returned. A segmentation of another geometry takes the nearest neighbors. A sequence gets a
-        segmentation for each of its items.
+        Other frames stay as they are. Other segments lose what the overwrite mode newly gives to this one; the ids of
+        those that lost voxels are returned. A segmentation of another geometry takes the nearest neighbors. A sequence
+        gets a segmentation for each of its items.
 
         Raises:
             IncompatibleInputError: a mask, the volume, the segmentation or the masking cannot be used.
@@ -264,7 +264,7 @@ class SegmentWriter:
     def _modify(
         self, segmentationNode: Any, segmentId: str, placed: PlacedMask, editable: NDArray[np.bool_]
     ) -> set[str]:
-        """Remove what left the segment, add what is in it, and look whether it is there; which others lost voxels.
+        """Remove what left the segment, add what is new in it, and look whether it is there; which others lost voxels.
 
         Not in one step: ModificationModeSet would empty all other frames, whatever extent it is given.
         """
@@ -277,7 +277,7 @@ class SegmentWriter:
         modes = slicer.vtkSlicerSegmentEditorLogic
         for voxels, mode in (
             (old & ~placed.mask & changing, modes.ModificationModeRemove),
-            (placed.mask & changing, modes.ModificationModeAdd),
+            (placed.mask & ~old & changing, modes.ModificationModeAdd),
         ):
             if voxels.any():
                 modifier = modifierOf(voxels, placed)

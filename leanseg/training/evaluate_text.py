@@ -2,7 +2,8 @@
 
 Every picture is asked several things. `generic` says only that a tumor is looked for: the honest figure for text. The
 structured prompt is made from the ground truth, so `dice_structured_leaks` knows the answer and says only that words
-are followed. A wrong place and "no tumor" must leave the picture empty. Then a simulated person corrects the answer to
+are followed. A wrong place and "no tumor" must leave the picture empty (`..._empty`: as in use, where the words alone
+can empty it; `..._by_network`: what the network itself says). Then a simulated person corrects the answer to
 the generic prompt with up to five clicks. On phantoms, one of several lesions is named by its place alone.
 """
 
@@ -23,11 +24,13 @@ from leanseg.api import Model, load_engine
 from leanseg.errors import LeanSegError
 from leanseg.inference.hints import NO_HINTS, Click
 from leanseg.inference.picture_slices import PictureSlices
+from leanseg.inference.prompt_heard import ANY_TUMOR
+from leanseg.inference.text_prompted import TextPromptedEngine
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.prompts.describe import components_named, describe, fits
 from leanseg.prompts.directions import named
 from leanseg.prompts.render import render
-from leanseg.prompts.structure import HORIZONTALS, NOTHING_SAID, VERTICALS, Location, StructuredPrompt
+from leanseg.prompts.structure import HORIZONTALS, VERTICALS, Location, StructuredPrompt
 from leanseg.report import Stopwatch, run_report
 from leanseg.request import Device, Precision, Progress, no_progress, step
 from leanseg.text_session import SliceProposal, TextSession
@@ -35,7 +38,6 @@ from leanseg.training.data.text_pairs import TextCase, cases_of
 from leanseg.training.pixel_statistics import PixelStatistics
 from leanseg.training.simulated_user import next_clicks
 
-GENERIC = render(NOTHING_SAID)
 ABSENT = render(StructuredPrompt(number="no"))
 CLICKS = 5
 REPORTED_CLICKS = (1, 3, 5)
@@ -100,12 +102,16 @@ class _Examination:
     is_noisy: bool
     session: TextSession = field(init=False)
     slices: PictureSlices = field(init=False)
+    threshold: float = field(init=False)
+    """Of the existence"""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model.preprocessing, PreprocessingConfig):
+        engine, preprocessing = self.model.engine, self.model.preprocessing
+        if not isinstance(engine, TextPromptedEngine) or not isinstance(preprocessing, PreprocessingConfig):
             raise LeanSegError(f"{self.model.card.id} takes no text. Choose a model that is guided by text.")
+        self.threshold = engine.config.existence_threshold
         self.session = TextSession(self.model, self.case.image, self.case.modality)
-        self.slices = PictureSlices(self.case.image, self.model.preprocessing, self.case.modality)
+        self.slices = PictureSlices(self.case.image, preprocessing, self.case.modality)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         depth, pixels = len(self.case.truth), self.case.truth.sum(axis=(1, 2))
@@ -119,7 +125,7 @@ class _Examination:
     def _picture(self, k: int) -> dict[str, float]:
         truth = self.case.truth[k]
         self.watch.begin_image()
-        generic = self._ask(k, GENERIC)
+        generic = self._ask(k, ANY_TUMOR)
         self.watch.image_done(1)
         self.pixels.add(generic.probability, generic.uncertainty, truth)
         if not truth.any():
@@ -145,7 +151,8 @@ class _Examination:
     def _words(self, k: int, truth: Mask) -> dict[str, float]:
         mask, organ = self._seen(k, truth)
         true = describe(mask, organ, self.case.modality)
-        figures = {"absent_empty": float(self._ask(k, ABSENT).is_absent)}
+        absent = self._ask(k, ABSENT)
+        figures = {"absent_empty": float(absent.is_absent), "absent_by_network": self._denies(absent)}
         if true.number == "no":  # too small on the model grid for words
             return figures
         figures["dice_structured_leaks"] = _dice(self._ask(k, self._in_words(true)).mask, truth)
@@ -157,8 +164,15 @@ class _Examination:
         if wrong:  # one for each picture, always the same, and all of them in turn
             place = wrong[(len(self.case.id) + k) % len(wrong)]
             said = replace(true, number="one", locations=(place,))
-            figures["wrong_place_empty"] = float(self._ask(k, self._in_words(said)).is_absent)
+            elsewhere = self._ask(k, self._in_words(said))
+            figures["wrong_place_empty"] = float(elsewhere.is_absent)
+            figures["wrong_place_by_network"] = self._denies(elsewhere)
         return figures
+
+    def _denies(self, proposal: SliceProposal) -> float:
+        """1 where the network itself outlines nothing; a mask may be empty because of the words alone."""
+        is_outlined = (proposal.probability > 0.5).any()
+        return float(not is_outlined or proposal.existence < self.threshold)
 
     def _named_one(self, k: int, lesions: NDArray[np.uint8]) -> dict[str, float]:
         """How much of the mask lies on the lesion that was named, of those that their place singles out."""
@@ -190,7 +204,7 @@ class _Examination:
             if bool(click.is_made[0]):
                 j, i = (float(x) for x in click.places[0])
                 hints = hints.with_hint(Click((float(k), j, i), bool(click.is_positive[0])))
-                proposal = self._ask(k, GENERIC, hints=hints, earlier={k: proposal.mask})
+                proposal = self._ask(k, ANY_TUMOR, hints=hints, earlier={k: proposal.mask})
             if number in REPORTED_CLICKS:
                 figures[f"dice_{number}_click{'s' * (number > 1)}"] = _dice(proposal.mask, truth)
         return figures
@@ -207,7 +221,7 @@ class _Examination:
         for variance in NOISE_VARIANCES:
             noisy = np.clip(image + math.sqrt(variance) * image.std() * noise, 0, None)
             session = TextSession(self.model, type(self.case.image)(noisy, geometry), self.case.modality)
-            vacuity = session.propose([0], GENERIC)[0].uncertainty
+            vacuity = session.propose([0], ANY_TUMOR)[0].uncertainty
             figures[f"noise_{variance}_vacuity_rise"] = float(vacuity.mean() / max(clean.uncertainty.mean(), 1e-6))
         return figures
 

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from leanseg.beside import written_beside
 from leanseg.catalog import find_system
 from leanseg.errors import LeanSegError
+from leanseg.inference.prompt_heard import ANY_TUMOR
 from leanseg.inference.text_prompted import IMAGE, PROMPT, TEXT, TextPromptedConfig
 from leanseg.losses.evidential import dirichlet
 from leanseg.networks.text_bcs import TextBCS
@@ -35,9 +36,9 @@ from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
 from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
 from leanseg.training.simulated_user import next_clicks
-from leanseg.training.text_encoder import TOKENIZER, load_text_encoder, text_graph
+from leanseg.training.text_encoder import TOKENIZER, load_text_encoder, recipe_of, text_graph
 from leanseg.training.text_graphs import TextSamples, check_exportable, prompted_graphs, run_graphs
-from leanseg.training.text_guided import ANY_TUMOR, Shown
+from leanseg.training.text_guided import Shown
 from leanseg.training.text_reading import load_reader
 from leanseg.weights.bundle import Bundle, write_bundle
 from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
@@ -46,6 +47,10 @@ CALIBRATION_PICTURES, VALIDATION_PICTURES = 24, 96
 ENGINE = "text_prompted"
 SMALL_LOSS = 0.005
 """Of Dice: with more, a part does not run in INT8."""
+INTENDED_USE = (
+    "Research only; not for clinical use. No public breast MRI with free text was used for training: of breast MRI the "
+    "model has seen simulated images only."
+)
 _TUMOR = Segment(
     id="tumor",
     name="Tumor",
@@ -252,11 +257,15 @@ def _card(recipe: Recipe, network: TextBCS, run: Path, model_id: str, config: Te
         parameters=sum(p.numel() for p in network.parameters()),
         gmacs=round(count_prompted_gmacs(network, recipe.size_ji), 3),
         temperature=1.0,
-        training={"versions": versions(), "stages": stages},
+        training={
+            "versions": versions(),
+            "stages": stages,
+            "text_encoder": recipe_of(Path(recipe.text.encoder)).to_json() if recipe.text else {},
+        },
         metrics={},
         license="Apache-2.0",
         data_licenses=data_licenses(stages),
-        intended_use="Research only; not for clinical use.",
+        intended_use=INTENDED_USE,
         format=CARD_FORMAT,
         engine_config=dataclasses.asdict(config),
     )

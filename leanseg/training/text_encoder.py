@@ -38,11 +38,11 @@ class TextEncoderRecipe:
     teacher: str = ""
     """Its name, not where it lies."""
     seed: int = 0
-    texts: int = 8000
+    texts: int = 16_000
     common_words: int = 1000
     """Of the teacher's most frequent words, so many also stand in the texts here and there."""
     network: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(vocabulary=2048))
-    epochs: int = 20
+    epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 2e-3
     warmup_epochs: float = 1.0

@@ -24,13 +24,12 @@ from torch.nn import functional as F
 
 from leanseg.errors import LeanSegError
 from leanseg.inference.hints import hint_channels
+from leanseg.inference.prompt_heard import ANY_TUMOR
 from leanseg.losses.evidential import EvidentialLoss, dice_loss, dirichlet
 from leanseg.losses.places import places_loss
 from leanseg.losses.text_alignment import StageAlignmentLoss
 from leanseg.networks.blocks.vision_language import TokenScale
 from leanseg.networks.text_bcs import TextBCS, TextBCSOutput
-from leanseg.prompts.render import render
-from leanseg.prompts.structure import NOTHING_SAID
 from leanseg.training.augment import move
 from leanseg.training.data.text_pairs import TextPairs
 from leanseg.training.objectives import Batch
@@ -38,9 +37,6 @@ from leanseg.training.prompting import Person, Said, Seen
 from leanseg.training.simulated_user import next_clicks
 from leanseg.training.text_reading import Reader, learn_scale
 from leanseg.training.text_recipe import TextConfig
-
-ANY_TUMOR = render(NOTHING_SAID)
-"""What is heard where nothing was said."""
 
 
 class Shown:
@@ -103,9 +99,9 @@ class TextGuided:
 
     def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         text_bcs = checked(network)
-        said = self._say(batch)
+        said = self.say(batch)
         rounds = self._rounds(text_bcs)
-        targets = self._targets(batch, said, insists=rounds > 0)
+        targets = self.targets(batch, said, insists=rounds > 0)
         heard: tuple[Tensor | None, Tensor | None] = (None, None)
         if self.reader is not None:
             heard = self.reader([one.text for one in said])
@@ -124,7 +120,7 @@ class TextGuided:
 
     # ── what is said ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _say(self, batch: Batch) -> list[Said]:
+    def say(self, batch: Batch) -> list[Said]:
         side = self.config.describe_px
         masks = F.interpolate(batch.targets, (side, side), mode="area") >= 0.5
         organs = move(self.pairs.organs[batch.indices].float(), batch.grid)
@@ -144,7 +140,7 @@ class TextGuided:
             for n, index in enumerate(batch.indices.tolist())
         ]
 
-    def _targets(self, batch: Batch, said: list[Said], insists: bool) -> Tensor:
+    def targets(self, batch: Batch, said: list[Said], insists: bool) -> Tensor:
         """(batch, 1, height, width): what was meant; all lesions where a person will click in spite of the words."""
         targets = batch.targets.clone()
         for n, one in enumerate(said):

@@ -98,6 +98,7 @@ def test_thinned_keeps_what_is_far_from_the_last_one_kept() -> None:
     line = np.stack([np.zeros(8), np.arange(8.0)], axis=1)
     np.testing.assert_array_equal(thinned(line, 2.5)[:, 1], [0, 3, 6])
     assert thinned(line[:0], 2.5).shape == (0, 2)
+    np.testing.assert_array_equal(thinned(np.array([(4, 0, 0), (4, 0, 0.2), (5, 0, 0)]), 0.5), [(4, 0, 0), (5, 0, 0)])
 
 
 def test_one_more_hint_leaves_the_others() -> None:

@@ -29,7 +29,8 @@ def test_it_asks_where_the_answer_is_open() -> None:
     assert question is not None
     k, j, i = question.kji
     assert k == 4 and abs(j - 10) <= 1 and abs(i - 20) <= 1
-    assert question.why == "Slice 4: tumor with 50% here. Is it tumor?"
+    assert question.probability == 0.5
+    assert question.why == "Slice 5: tumor with 50% here."  # people count from 1
 
 
 def test_of_two_open_places_little_evidence_comes_first() -> None:

@@ -75,13 +75,13 @@ def test_without_text_nothing_is_heard() -> None:
 def test_named_lesions_are_the_target_and_wrong_prompts_have_none() -> None:
     batch = batch_of([2, 2, 2, 2, 2, 2])  # two squares of 49 pixels
     named = objective(generic=0.0, wrong=0.0, named=1.0)
-    assert (named._targets(batch, named._say(batch), insists=False).sum(dim=(1, 2, 3)) == 49).all()
+    assert (named.targets(batch, named.say(batch), insists=False).sum(dim=(1, 2, 3)) == 49).all()
     wrong = objective(generic=0.0, wrong=1.0, insist=0.0)
-    assert not wrong._targets(batch, wrong._say(batch), insists=True).any()
+    assert not wrong.targets(batch, wrong.say(batch), insists=True).any()
     stubborn = objective(generic=0.0, wrong=1.0, insist=1.0)
-    said = stubborn._say(batch)
-    assert not stubborn._targets(batch, said, insists=False).any()
-    assert (stubborn._targets(batch, said, insists=True).sum(dim=(1, 2, 3)) == 98).all()
+    said = stubborn.say(batch)
+    assert not stubborn.targets(batch, said, insists=False).any()
+    assert (stubborn.targets(batch, said, insists=True).sum(dim=(1, 2, 3)) == 98).all()
 
 
 def test_reports_are_mirrored_with_the_picture() -> None:
@@ -89,8 +89,8 @@ def test_reports_are_mirrored_with_the_picture() -> None:
     guided.pairs = replace(guided.pairs, reports=("Tumor in the left lobe.",) * 12)
     batch = batch_of()
     flipped = replace(batch, grid=batch.grid.flip(2))
-    assert {one.text for one in guided._say(batch) if one.kind == "report"} == {"Tumor in the left lobe."}
-    assert {one.text for one in guided._say(flipped) if one.kind == "report"} == {"Tumor in the right lobe."}
+    assert {one.text for one in guided.say(batch) if one.kind == "report"} == {"Tumor in the left lobe."}
+    assert {one.text for one in guided.say(flipped) if one.kind == "report"} == {"Tumor in the right lobe."}
 
 
 def test_a_click_is_drawn_where_it_was_made() -> None:

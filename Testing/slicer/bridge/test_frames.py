@@ -125,9 +125,11 @@ class TestVolumeFrames(unittest.TestCase):
         showVolume(node)
         frames = framesOf(node)
         frames.observe(lambda: calls.append(frames.currentIndex()))
+        known = frames.currentIndex()
         underBendingTransform(node)
         sliceNode("Red").SetSliceOffset(-10)  # an error in an observer fails the test
         self.assertEqual(calls, [])
+        self.assertEqual(frames.currentIndex(), known)
         node.SetAndObserveTransformNodeID(None)
         sliceNode("Red").SetSliceOffset(5)
         self.assertEqual(calls, [7])

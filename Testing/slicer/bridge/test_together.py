@@ -72,6 +72,22 @@ class TestTogether(unittest.TestCase):
         gone = box(SHAPE, (3, 5), (0, 10), (0, 20))
         self.assertHeld(outer=OUTER & ~gone, inner=INNER & ~gone, other=OTHER & ~OUTER)
 
+    def testAddingLeavesFineCorrectionsAndWhatOthersHoldAlready(self):
+        """The segmentation is twice as fine along k; one segment has a plane that no slice of the image can say."""
+        fine = volumeNode(np.zeros((16, 24, 20), np.uint8), np.diag([1, 1, 0.5, 1]))
+        segmentation = segmentationFor(fine, "fine")
+        tumor, other = addSegment(segmentation, LESION, "tumor"), addSegment(segmentation, LESION, "other")
+        corrected = box((16, 24, 20), (5, 6), (4, 10), (4, 10))
+        fill(segmentation, tumor, corrected, fine)
+        fill(segmentation, other, box((16, 24, 20), (5, 6), (4, 8), (4, 8)), fine)
+        masks = dict(enumerate(box(SHAPE, (0, 8), (14, 20), (4, 16))))
+        losers = self.writer.writeTogether(segmentation, self.frames, {tumor: masks}, within=masks)
+        self.assertEqual(losers, [])
+        found = voxels(segmentation, tumor, fine)
+        np.testing.assert_array_equal(found[:, :14], corrected[:, :14])
+        self.assertTrue(found[:15, 14:20, 4:16].all())
+        np.testing.assert_array_equal(voxels(segmentation, other, fine).sum(), 16)
+
     def testTheGridOfTheVolumeIsLookedUpOnceForAllFrames(self):
         deep = volumeNode(np.zeros((200, 4, 4), np.uint8))
         frames, masks = VolumeFrames(deep), {k: np.ones((4, 4), bool) for k in range(200)}

@@ -1,8 +1,10 @@
 """A session whose answers are known by hand, with the interface of `leanseg.text_session.TextSession`.
 
 The image is black but for bright blocks. A prompt finds the bright voxels of a slice, in the half of the picture that
-it names (left or right of the PATIENT, whose right is on the left of the picture); `no` finds nothing. A positive click
-adds a square of 7 x 7 voxels, a negative one takes such a square away. Nothing is certain within 2 voxels of an edge.
+it names (left or right of the PATIENT, whose right is on the left of the picture, but of the picture where the image is
+ultrasound or has no voxel size); `no` finds nothing. The last click in a slice corrects the earlier mask, or else what
+the prompt finds: a positive one adds a square of 7 x 7 voxels, a negative one takes such a square away. Nothing is
+certain within 2 voxels of an edge.
 """
 
 import time
@@ -29,7 +31,8 @@ class FakeSession:
         self.calls = []
         self.delay = 0.0  # seconds a slice
         self.warnings = ()
-        self.frame = PictureFrame() if modality == "ultrasound" else PictureFrame("R", "A", "I")
+        isPicture = modality == "ultrasound" or not volume.geometry.is_calibrated
+        self.frame = PictureFrame() if isPicture else PictureFrame("R", "A", "I")
 
     def understand(self, text):
         parsed = parse(text)
@@ -44,7 +47,7 @@ class FakeSession:
         for done, k in enumerate(chosen):
             step(progress, done, len(chosen), f"slice {k}")
             time.sleep(self.delay)
-            found[k] = self._proposal(k, text, hints)
+            found[k] = self._proposal(k, text, hints, (earlier or {}).get(k))
         return found
 
     def next_question(self, proposals, asked):
@@ -55,25 +58,28 @@ class FakeSession:
             if proposal.mask.any():
                 j, i = np.argwhere(proposal.mask)[0]
                 place = (float(k), float(j), float(i))
-                return None if place in asked else Question(place, "The edge is blurred here.")
+                return None if place in asked else Question(place, 0.5, "The edge is blurred here.")
         return None
 
-    def _proposal(self, k, text, hints):
+    def _proposal(self, k, text, hints, earlier):
         image = self.volume.array[0, k]
         mask = image > 100
         prompt = parse(text).prompt
         middle = image.shape[1] // 2
         sides = {place.horizontal for place in prompt.locations}
-        if "right" in sides:
-            mask[:, middle:] = False  # the patient's right is on the left of the picture
-        if "left" in sides:
+        atItsLeft, atItsRight = ("right", "left") if self.frame.left == "R" else ("left", "right")
+        if atItsLeft in sides:
+            mask[:, middle:] = False
+        if atItsRight in sides:
             mask[:, :middle] = False
         if prompt.number == "no":
             mask[:] = False
-        for click in () if hints is None else hints.clicks:
-            if round(click.kji[0]) == k:
-                j, i = (round(x) for x in click.kji[1:])
-                mask[max(j - SQUARE, 0) : j + SQUARE + 1, max(i - SQUARE, 0) : i + SQUARE + 1] = click.positive
+        clicks = [click for click in (() if hints is None else hints.clicks) if round(click.kji[0]) == k]
+        if clicks and earlier is not None:
+            mask = earlier.copy()
+        for click in clicks[-1:]:
+            j, i = (round(x) for x in click.kji[1:])
+            mask[max(j - SQUARE, 0) : j + SQUARE + 1, max(i - SQUARE, 0) : i + SQUARE + 1] = click.positive
         uncertainty = np.where(np.roll(mask, 2, 1) != mask, 0.8, 0.05).astype(np.float32)
         reason = "" if mask.any() else "What is asked for is not in this slice."
         probability = mask.astype(np.float32)

@@ -5,13 +5,23 @@ import unittest
 from unittest import mock
 
 import numpy as np
+import slicer
 from TextGuidedSegLib.kept_results import REMEMBERED, KeptResults
 from TextGuidedSegLib.shown_result import stack
 from TextGuidedSegLib.steps_view import describe, shortened, sliceOf
-from TextGuidedSegLib.world_places import voxelsAt, worldPoints
+from TextGuidedSegLib.world_places import volumeInWorld, voxelsAt, worldPoints
 
 from leanseg.conversation import Accept, Conversation, Prompt, Reject
-from Testing.slicer.text_guided_seg.panel_test import IJK_TO_RAS, MIDDLE, PanelTest, addImage, block, image, ras
+from Testing.slicer.text_guided_seg.panel_test import (
+    IJK_TO_RAS,
+    MIDDLE,
+    RIGHT,
+    PanelTest,
+    addImage,
+    block,
+    image,
+    ras,
+)
 
 
 @dataclasses.dataclass(eq=False)
@@ -70,6 +80,12 @@ class TestKeptResults(unittest.TestCase):
         self.assertIsNone(kept.get(3))
         self.assertEqual(kept.get(2), found("d"))
 
+    def testAnEarlierResultIsPutWhereItBelongs(self):
+        kept, conversation = KeptResults(), self.conversation("a", "b")
+        kept.put(conversation, found("a"), 1)
+        self.assertEqual(kept.get(1), found("a"))
+        self.assertIsNone(kept.get(2))
+
     def testTheLastTwoDifferentTextsAreCompared(self):
         kept, conversation = KeptResults(), Conversation()
         for text in ("a", "b", "b"):
@@ -85,7 +101,7 @@ class TestSteps(unittest.TestCase):
         from leanseg.inference.hints import Box, Click, Scribble
 
         def text(step):
-            return describe(step, lambda name: f"<{name}>")
+            return describe(step, lambda accepted: f"<{accepted.segment_id}>")
 
         self.assertEqual(text(Prompt("mass", 2, 6)), '"mass" in slices 3-7')
         self.assertEqual(text(Prompt("", 2, 2)), '"any tumor" in slice 3')
@@ -113,11 +129,43 @@ class TestPlaces(unittest.TestCase):
         np.testing.assert_array_equal(stack({3: one, 5: one})[:, 0, 0], [True, False, True])
 
 
+class TestPatientOrPicture(PanelTest):
+    """Left and right are the patient's where an image lies in one; a voxel of 1 mm is no reason to doubt that."""
+
+    ONE_MM = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+    def isInPatient(self, node):
+        return volumeInWorld(node).geometry.is_calibrated
+
+    def testTheRightOfThePatientIsMeantInAnImageWithVoxelsOfOneMillimeter(self):
+        self.load(matrix=self.ONE_MM)
+        self.say("mass, right")
+        np.testing.assert_array_equal(self.mask(), block(RIGHT)[MIDDLE])
+        self.assertIn("right", self.ui.frameLabel.text.lower())
+
+    def testAPictureLiesInNoPatient(self):
+        from leanseg.slicer_bridge.nodes import pictureFile
+
+        node = addImage(matrix=self.ONE_MM)
+        storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        for name, isPicture in (("brain.nii.gz", False), ("slice.PNG", True), ("slice.tif", True)):
+            storage.SetFileName("/somewhere/" + name)
+            self.assertEqual(pictureFile(node), name if isPicture else "")
+            self.assertEqual(self.isInPatient(node), not isPicture)
+        node.SetSpacing(0.5, 0.5, 3)  # somebody knew it
+        self.assertTrue(self.isInPatient(node))
+
+    def testOneSliceLiesInAPatientWhereItIsTurned(self):
+        self.assertFalse(self.isInPatient(addImage(image()[:1], matrix=self.ONE_MM)))
+        sagittal = np.array([[0, 0, 1.0, 0], [-1.0, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])
+        self.assertTrue(self.isInPatient(addImage(image()[:1], matrix=sagittal)))
+
+
 class TestTurnedImage(PanelTest):
     """Under a transform that turns the patient around, left is another side of the picture."""
 
     def testTheSessionSeesTheImageWhereItIsInTheWorld(self):
-        import slicer
         import vtk
 
         transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")

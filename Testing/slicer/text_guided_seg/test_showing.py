@@ -202,21 +202,6 @@ class TestBadInput(PanelTest):
             gestures.key(self.ui.promptEdit, qt.Qt.Key_Return, control=True)
             self.assertEqual(self.steps(), [])
 
-    def testADamagedConversationIsSaidAndANewOneBegins(self):
-        from TextGuidedSegLib import conversation_store
-
-        first, second = self.load(), addImage(name="Other")
-        self.say("mass, right")
-        self.ui.inputSelector.setCurrentNode(second)
-        self.finish()
-        conversation_store._nodeOf(first).SetParameter(conversation_store.TEXT, "{")
-        self.ui.inputSelector.setCurrentNode(first)
-        self.finish()
-        self.assertEqual(self.steps(), [])
-        self.assertIn("no JSON", self.message)
-        self.say("mass, left")
-        self.assertTrue(self.mask().any())
-
 
 class TestInterruptions(PanelTest):
     def testCancelTakesTheStepBack(self):

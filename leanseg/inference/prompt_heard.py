@@ -1,0 +1,55 @@
+"""A prompt as the network hears it: in the frame of the picture, and no longer than it reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leanseg.inference.absence import Asked
+from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
+from leanseg.prompts.directions import PictureFrame, pictured_text
+from leanseg.prompts.encoder import TextEncoder
+from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
+from leanseg.prompts.render import render
+from leanseg.prompts.structure import NOTHING_SAID
+
+ANY_TUMOR = render(NOTHING_SAID)
+"""What is heard where nothing was said, or nothing understood."""
+Float32 = NDArray[np.float32]
+
+
+def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) -> tuple[str, bool]:
+    """What the network is told, and whether that is shorter than what was typed.
+
+    A text of which nothing is understood would lead it anywhere. Of one that is too long it would hear the beginning
+    alone, so it is told what was understood.
+    """
+    if not parsed.understood:
+        return ANY_TUMOR, False
+    typed = pictured_text(text[:MAX_CHARACTERS], frame)
+    if encoder.embed(typed).padding.any():
+        return typed, False
+    return pictured_text(render(parsed.prompt), frame), True
+
+
+class Said:
+    """A prompt, and what the network hears of it."""
+
+    def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine, explains: bool) -> None:
+        parsed = parse(text)
+        self.asked = Asked(parsed.prompt, frame, engine.config.existence_threshold)
+        self._engine = engine
+        self._explains = explains
+        self._embedding = engine.encoder.embed(heard(text, parsed, frame, engine.encoder)[0])
+
+    def answer(self, features: Features, hints: Float32, shows_a_tumor: bool) -> Answer:
+        """A person who points at a tumor is right, also after saying that there is none."""
+        embedding = self._engine.encoder.embed(ANY_TUMOR) if self.asked.says_no and shows_a_tumor else self._embedding
+        return self._engine.answer(features, embedding, hints)
+
+    def any_tumor(self, features: Features, size_ji: tuple[int, int]) -> Answer | None:
+        """The answer without prompt and hints; None where nobody is told."""
+        if not self._explains:
+            return None
+        nothing = self._engine.nothing_shown(size_ji)
+        return self._engine.answer(features, self._engine.encoder.embed(ANY_TUMOR), nothing)
