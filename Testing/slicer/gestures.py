@@ -57,7 +57,7 @@ def drag(widget, points, control=False, shift=False):
 def moveTo(view, point):
     """Move the mouse over a slice or 3-D view with no button down."""
     interactor = _view(view).interactor()
-    interactor.SetEventPosition(int(point[0]), int(point[1]))
+    _point(interactor, point)
     interactor.MouseMoveEvent()
     slicer.app.processEvents()
 
@@ -65,7 +65,7 @@ def moveTo(view, point):
 def wheel(sliceWidget, steps):
     """Turn the wheel over a slice view: positive steps forward (away from the person), negative backward."""
     interactor = _view(sliceWidget).interactor()
-    interactor.SetEventPosition(*_middle(sliceWidget))
+    _point(interactor, _middle(sliceWidget))
     for _ in range(abs(steps)):
         if steps > 0:
             interactor.MouseWheelForwardEvent()
@@ -127,11 +127,16 @@ def _modifiers(control, shift):
     return modifiers
 
 
+def _point(interactor, point, control=False, shift=False):
+    """Where the mouse is, and which keys are held: those of an earlier gesture are let go."""
+    interactor.SetEventInformation(int(point[0]), int(point[1]), int(control), int(shift), "\0", 0, None)
+
+
 def _dragView(view, points, control, shift):
     interactor = view.interactor()
 
     def at(point):
-        interactor.SetEventInformation(int(point[0]), int(point[1]), int(control), int(shift), "\0", 0, None)
+        _point(interactor, point, control, shift)
 
     at(points[0])
     interactor.MouseMoveEvent()
