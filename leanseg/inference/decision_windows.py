@@ -2,7 +2,7 @@
 
 Papers: Med-DANet (arXiv 2206.06575) and Med-DANet V2 (arXiv 2310.18656): windows of 128 x 128 every 42 pixels, 16 for a
 slice of 240 x 240. Where windows overlap, the result is their mean (inferred). As a product the slice within the
-brain's box decides once, which costs a sixth; this is for comparing.
+brain's box decides once; 16 windows have 8.5 times as many pixels as that box of 192 x 160. This is for comparing.
 """
 
 from __future__ import annotations
