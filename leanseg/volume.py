@@ -11,6 +11,8 @@ from leanseg.errors import IncompatibleInputError
 
 MAX_VALUES = 100_000_000
 """Channels x voxels that are read or processed at once; a limit on memory (0.4 GB for each float32 copy)."""
+OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+"""Directions of the patient, by the letters of RAS and LPS."""
 
 
 @dataclass(frozen=True, eq=False)

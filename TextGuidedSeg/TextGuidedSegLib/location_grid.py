@@ -8,11 +8,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from leanseg.volume import OPPOSITE
+
 ROWS = ("upper", "middle", "lower")
 COLUMNS = ("left", "central", "right")
 ARROWS = ("↖", "↑", "↗", "←", "•", "→", "↙", "↓", "↘")  # where the image has no patient directions
 BUTTON_HEIGHT = 22
-OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
 def directionNames() -> dict[str, str]:

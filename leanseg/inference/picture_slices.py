@@ -18,10 +18,9 @@ from leanseg.processing.grid import Crop, GridTrace, Reorient
 from leanseg.processing.intensity import to_gray
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.prompts.directions import PictureFrame
-from leanseg.volume import Volume, VolumeGeometry
+from leanseg.volume import OPPOSITE, Volume, VolumeGeometry
 
 NO_FRAME = PictureFrame()
-_OPPOSITE = {"R": "L", "A": "P", "S": "I"}
 _NAMES = {"ultrasound": "ultrasound", "mri": "MRI"}
 _FAINT = 0.02  # of the range of a slice; what is darker is background
 _FOREGROUND = 0.1
@@ -152,7 +151,7 @@ def _as_slicer_shows(slab: VolumeGeometry) -> tuple[Reorient, PictureFrame]:
     # Both run from the positive direction to the negative one: from right or anterior, and from anterior or superior.
     axes = (0, axis_of[down], axis_of[across])
     turn = Reorient(slab, axes, (False, not runs_against[down], not runs_against[across]))
-    near = normal if runs_against[normal] else _OPPOSITE[normal]
+    near = normal if runs_against[normal] else OPPOSITE[normal]
     return turn, PictureFrame(left=across, up=down, near=near)
 
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 from leanseg.errors import IncompatibleInputError
 from leanseg.prompts.structure import HORIZONTALS, VERTICALS, Location, StructuredPrompt
 from leanseg.prompts.words import LEXICON, Word, recognize
+from leanseg.volume import OPPOSITE
 
-_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _DIRECTIONS = {
     **{"left": "L", "right": "R", "superior": "S", "cranial": "S", "inferior": "I", "caudal": "I"},
     **{"anterior": "A", "ventral": "A", "posterior": "P", "dorsal": "P"},
@@ -52,7 +52,7 @@ class PictureFrame:
 
     def __post_init__(self) -> None:
         given = (self.left, self.up, self.near)
-        axes = {frozenset((direction, _OPPOSITE.get(direction, ""))) for direction in given}
+        axes = {frozenset((direction, OPPOSITE.get(direction, ""))) for direction in given}
         if any(given) and axes != {frozenset(axis) for axis in ("RL", "AP", "SI")}:
             raise IncompatibleInputError(
                 f"A picture frame has the directions {given}; give one of R/L, one of A/P and one of S/I, or none."
@@ -63,7 +63,7 @@ class PictureFrame:
         """The patient's directions that the picture shows -> its edge: left, right, upper, lower."""
         if not self.left:
             return {}
-        return {self.left: "left", _OPPOSITE[self.left]: "right", self.up: "upper", _OPPOSITE[self.up]: "lower"}
+        return {self.left: "left", OPPOSITE[self.left]: "right", self.up: "upper", OPPOSITE[self.up]: "lower"}
 
 
 def pictured(prompt: StructuredPrompt, frame: PictureFrame) -> StructuredPrompt:
@@ -127,7 +127,7 @@ def _picture_words(frame: PictureFrame) -> dict[str, str]:
     edges = frame.edges
     upper = "S" if "S" in edges else "A"
     words = {"left": edges.get("L", ""), "right": edges.get("R", "")}
-    words |= {"upper": edges.get(upper, ""), "lower": edges.get(_OPPOSITE[upper], "")}
+    words |= {"upper": edges.get(upper, ""), "lower": edges.get(OPPOSITE[upper], "")}
     between = {"left": "central", "right": "central", "upper": "middle", "lower": "middle", "": ""}
     return {**words, "central": between[words["left"]], "middle": between[words["upper"]]}
 

@@ -177,8 +177,8 @@ def _outputs(network: TextBCS, samples: TextSamples) -> tuple[Tensor, Tensor]:
 
 
 def best_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The one in 0.5 ... 4 with the smallest cross-entropy of the expected probability; it divides the logits."""
-    candidates = [float(t) for t in np.geomspace(0.5, 4.0, 31)]
+    """The one in 0.25 ... 4 with the smallest cross-entropy of the expected probability; it divides the logits."""
+    candidates = [float(t) for t in np.geomspace(0.25, 4.0, 41)]
     truth = targets.float()
     costs = [
         sum(
