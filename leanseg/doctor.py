@@ -53,8 +53,7 @@ def _models() -> list[list[str]]:
     for folder in bundle_folders():
         try:
             bundle = read_bundle(folder)
-            for precision in bundle.card.graphs:
-                bundle.graph(precision)
+            bundle.check()
             bundle.weights()
             rows.append([f"model {bundle.card.id}", f"{', '.join(sorted(bundle.card.graphs))}: checksums agree", ""])
         except LeanSegError as error:

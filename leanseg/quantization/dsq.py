@@ -22,6 +22,7 @@ Departures and inferences
   * Ranges begin at mean -+ 2.6 sigma of the weights, and with the mean ends of the first 16 batches of activations
     (both inferred). An activation that was never negative there keeps l = 0.
   * A channel whose weights are all equal begins with the range of the tensor.
+  * `symmetric`, an option: l = -u for weights, so that levels are odd multiples of Delta / 2 and INT8 needs no rest.
 """
 
 import math
@@ -129,13 +130,20 @@ class DSQWeights(nn.Module):
     Args:
         weight: those that it begins with, not all equal.
         per_channel: l and u of each output channel, not of the tensor; alpha is of the tensor in any case.
+        symmetric: the range is moved so that its middle is 0.
     """
 
     def __init__(
-        self, weight: Float[Tensor, "*shape"], bits: int, per_channel: bool, clip_sigmas: float | None, alpha: float
+        self,
+        weight: Float[Tensor, "*shape"],
+        bits: int,
+        per_channel: bool,
+        clip_sigmas: float | None,
+        alpha: float,
+        symmetric: bool = False,
     ) -> None:
         super().__init__()
-        self.bits = bits
+        self.bits, self.symmetric = bits, symmetric
         weight, axes = weight.detach(), weight_axes(weight, per_channel)
         mean, spread = weight.mean(axes, keepdim=True), weight.std(axes, correction=0, keepdim=True)
         # one rounding error away from equal is equal
@@ -147,15 +155,23 @@ class DSQWeights(nn.Module):
         self.lower, self.upper = nn.Parameter(mean - half), nn.Parameter(mean + half)
         self.alpha = Alpha(alpha)
 
+    def ends(self) -> tuple[Float[Tensor, "*range"], Float[Tensor, "*range"]]:
+        """l and u."""
+        if not self.symmetric:
+            return self.lower, self.upper
+        half = (self.upper - self.lower) / 2
+        return -half, half
+
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return dsq(weight, self.lower, self.upper, self.alpha(), self.bits)
+        return dsq(weight, *self.ends(), self.alpha(), self.bits)
 
     @torch.no_grad()
     def codes(self, weight: Float[Tensor, "*shape"]) -> QuantizedTensor:
         """What `forward` gives, as codes."""
-        step = step_of(self.lower, self.upper, self.bits)
-        codes = hard_levels(weight, self.lower, step, self.bits).cpu().numpy().astype(np.uint8)
-        return QuantizedTensor(codes, self.bits, step.cpu().numpy(), self.lower.cpu().numpy())
+        lower, upper = self.ends()
+        step = step_of(lower, upper, self.bits)
+        codes = hard_levels(weight, lower, step, self.bits).cpu().numpy().astype(np.uint8)
+        return QuantizedTensor(codes, self.bits, step.cpu().numpy(), lower.cpu().numpy())
 
 
 class DSQInputs(nn.Module):
@@ -178,5 +194,14 @@ class DSQInputs(nn.Module):
             follow_range(x, self.lower.data, self.upper.data, is_first=not self.seen)
             self.has_negative |= x.detach().amin() < 0
             self.seen += 1
-        lower = torch.where(self.has_negative, self.lower, 0.0)
-        return dsq(x, lower, self.upper, self.alpha(), self.bits)
+        return dsq(x, *self.ends(), self.alpha(), self.bits)
+
+    def ends(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """l and u."""
+        return torch.where(self.has_negative, self.lower, 0.0), self.upper
+
+    @torch.no_grad()
+    def grid(self) -> tuple[float, float]:
+        """The lowest level and the step."""
+        lower, upper = self.ends()
+        return float(lower), float(step_of(lower, upper, self.bits))

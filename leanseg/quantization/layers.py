@@ -252,7 +252,7 @@ def _weights(layer: nn.Module, config: QuantizationConfig) -> WeightQuantizer:
     weight, per_channel = layer.weight, config.granularity == "channel"
     assert isinstance(weight, Tensor)
     if config.method == "dsq":
-        return DSQWeights(weight, config.bits, per_channel, config.clip_sigmas, config.alpha)
+        return DSQWeights(weight, config.bits, per_channel, config.clip_sigmas, config.alpha, config.symmetric)
     if config.method == "inq":
         return INQWeights(weight, config.bits, per_channel)
     return UniformWeights(config.bits, per_channel, config.clip_sigmas)

@@ -2,7 +2,7 @@
 
 NumPy alone: whoever runs a model reads this, whoever trains one writes it.
 
-    magic "LSQ1" · length of the header, uint32 · header, JSON · the tensors of the header, one after the other
+    magic "LSQ1" · length of the header, uint32 · header, deflated JSON · the tensors of the header, one after the other
 
 All numbers are little-endian. The header lists the tensors by name. Codes follow each other as bits, lowest first, with
 no gap between them: 8 / b a byte where b divides 8. What is not quantized is stored as it is.
@@ -10,6 +10,7 @@ no gap between them: 8 / b a byte where b divides 8. What is not quantized is st
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,21 @@ from leanseg.quantization.config import check_bits
 
 MAGIC = b"LSQ1"
 KINDS = ("linear", "powers")
+INT8_LARGEST = 127
 _PLAIN = {"float32": "<f4", "float16": "<f2", "int64": "<i8", "bool": "?"}
 _Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Int8Form:
+    """The same weights as whole numbers of 8 bits: `scale codes + rest`."""
+
+    codes: NDArray[np.int8]
+    """In the shape of the weights, its first axis that of the output channels."""
+    scale: NDArray[np.float32]
+    """One value for each output channel."""
+    rest: NDArray[np.float32] | None
+    """One value for each output channel, where no scale alone gives the weights."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,42 @@ class QuantizedTensor:
         magnitude = np.ldexp(np.float32(1), 1 - np.abs(k).astype(np.int32))
         return np.sign(k).astype(np.float32) * self.step * magnitude.astype(np.float32)
 
+    @property
+    def needs_rest(self) -> bool:
+        """Whether `int8` has a rest: learned ranges that are not symmetric, or 256 levels of one that is."""
+        return self.kind == "linear" and bool(self.lower.any()) and not self._is_symmetric
+
+    def int8(self) -> Int8Form:
+        """These weights for kernels of 8 bits; exact, but for powers of two, which are rounded to 1/127 of the largest.
+
+        Levels that lie symmetrically about 0 are odd multiples of half a step. Of others the middle level is the rest.
+        """
+        k = self.codes.astype(np.int16) - self.zero
+        rest = None
+        scale: NDArray[np.floating[Any]] = self.step
+        if self.kind == "powers":
+            values = self.values()
+            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), initial=0, keepdims=True)
+            scale = np.where(largest > 0, largest, 1) / np.float32(INT8_LARGEST)
+            k = np.rint(values / scale)
+        elif self._is_symmetric:
+            k, scale = 2 * k - (2**self.bits - 1), self.step / 2
+        elif self.needs_rest:
+            middle = 2 ** (self.bits - 1)
+            k, rest = k - middle, self._of_channels(self.lower + middle * self.step)
+        return Int8Form(k.astype(np.int8), self._of_channels(scale), rest)
+
+    @property
+    def _is_symmetric(self) -> bool:
+        """lower = -upper, but for rounding, in levels that 8 bits hold twice as fine."""
+        top = 2**self.bits - 1
+        return (
+            top <= INT8_LARGEST and not self.zero and np.allclose(-2 * self.lower, top * self.step, rtol=1e-6, atol=0)
+        )
+
+    def _of_channels(self, value: NDArray[Any]) -> NDArray[np.float32]:
+        return np.broadcast_to(value.reshape(-1), self.codes.shape[:1]).astype(np.float32)
+
 
 def pack(codes: NDArray[np.uint8], bits: int) -> bytes:
     """Codes below 2^bits, in any shape, as ceil(size * bits / 8) bytes.
@@ -92,12 +142,11 @@ def unpack(packed: bytes, bits: int, count: int) -> NDArray[np.uint8]:
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_packed(tensors: Mapping[str, QuantizedTensor | _Array], path: Path) -> None:
+def packed_bytes(tensors: Mapping[str, QuantizedTensor | _Array]) -> bytes:
     """Quantized tensors packed, and arrays of float32, float16, int64 or bool as they are.
 
     Raises:
         ValueError: an array of another type.
-        OutputError: the file cannot be written.
     """
     entries, parts = [], []
     for name, tensor in tensors.items():
@@ -113,9 +162,15 @@ def write_packed(tensors: Mapping[str, QuantizedTensor | _Array], path: Path) ->
             parts.append(tensor.astype(_PLAIN[tensor.dtype.name]).tobytes())
             shape = tensor.shape
         entries.append({"name": name, "shape": list(shape), **entry})
-    header = json.dumps(entries).encode("utf-8")
+    header = zlib.compress(json.dumps(entries, separators=(",", ":")).encode("utf-8"), 9)
+    return b"".join([MAGIC, len(header).to_bytes(4, "little"), header, *parts])
+
+
+def write_packed(tensors: Mapping[str, QuantizedTensor | _Array], path: Path) -> None:
+    """Write `packed_bytes`; raises as that, and OutputError where the file cannot be written."""
+    data = packed_bytes(tensors)
     with written_beside(path) as beside:
-        beside.write_bytes(b"".join([MAGIC, len(header).to_bytes(4, "little"), header, *parts]))
+        beside.write_bytes(data)
 
 
 def read_packed(path: Path, bits: int | None = None) -> dict[str, QuantizedTensor | _Array]:
@@ -128,11 +183,16 @@ def read_packed(path: Path, bits: int | None = None) -> dict[str, QuantizedTenso
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path} cannot be read ({error.strerror}). Restore the bundle.") from error
+    return unpacked(data, path, bits)
+
+
+def unpacked(data: bytes, path: Path, bits: int | None = None) -> dict[str, QuantizedTensor | _Array]:
+    """The reverse of `packed_bytes`; errors name `path`, where the bytes are from. Raises as `read_packed`."""
     if data[: len(MAGIC)] != MAGIC:
         raise UnreadableFileError(f"{path} holds no packed weights: it does not begin with LSQ1. Restore the bundle.")
     try:
         tensors = dict(_tensors(data))
-    except (ValueError, KeyError, TypeError) as error:  # JSON and Unicode errors are ValueErrors
+    except (ValueError, KeyError, TypeError, zlib.error) as error:  # JSON and Unicode errors are ValueErrors
         raise UnreadableFileError(f"{path} is cut short or damaged ({error}). Restore the bundle.") from error
     for name, tensor in tensors.items():
         if bits is not None and isinstance(tensor, QuantizedTensor) and tensor.bits != bits:
@@ -143,10 +203,10 @@ def read_packed(path: Path, bits: int | None = None) -> dict[str, QuantizedTenso
 
 
 def _tensors(data: bytes) -> Iterator[tuple[str, QuantizedTensor | _Array]]:
-    """Raises ValueError, KeyError or TypeError where the bytes are not those of the header."""
+    """Raises ValueError, KeyError, TypeError or zlib.error where the bytes are not those of the header."""
     start = len(MAGIC) + 4
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
-    entries = json.loads(data[start:end].decode("utf-8"))
+    entries = json.loads(zlib.decompress(data[start:end]).decode("utf-8"))
     bytes_left = _Reader(data, end)
     for entry in entries:
         shape, kind = tuple(entry["shape"]), entry["kind"]

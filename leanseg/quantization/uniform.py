@@ -6,7 +6,8 @@ arXiv 1308.3432. Written from published facts alone.
 Departures and inferences
   * `clip_sigmas`, an option: the paper's grid ends at the largest weight, which leaves few weights a level at 2 bits.
   * Activations, which the paper leaves alone, have a grid between running means of the smallest and the largest value
-    of a batch (decay 0.9, inferred); beyond it the gradient is 0.
+    of a batch (decay 0.9, inferred); beyond it the gradient is 0. 0 is always a level, because convolutions pad with
+    it (inferred).
 
 Symbols: b bits, m max |w|, q = 2^(b-1) - 1, l and u the ends of a range.
 """
@@ -101,7 +102,16 @@ class UniformInputs(nn.Module):
         if self.training:
             follow_range(x, self.lower, self.upper, is_first=not self.seen)
             self.seen += 1
-        lower = self.lower.clone()  # the next batch moves the buffers before the gradient of this one is asked for
-        upper = torch.maximum(self.upper, lower + 1e-6)
-        step = (upper - lower) / (2**self.bits - 1)
-        return lower + round_through(x.clamp(lower, upper) - lower, step)
+        lowest, step = self._grid()
+        return round_through(x.clamp(lowest * step, (lowest + 2**self.bits - 1) * step), step)
+
+    def _grid(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The lowest level, in steps, and the step; new tensors, because the next batch moves the buffers."""
+        lower, upper = self.lower.clamp(max=0), self.upper.clamp(min=0)
+        step = (upper - lower).clamp(min=1e-6) / (2**self.bits - 1)
+        return (lower / step).round(), step
+
+    def grid(self) -> tuple[float, float]:
+        """The lowest level and the step."""
+        lowest, step = self._grid()
+        return float(lowest * step), float(step)

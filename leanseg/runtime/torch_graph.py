@@ -12,7 +12,9 @@ from safetensors.torch import load
 
 from leanseg.errors import LeanSegError, MissingDependencyError
 from leanseg.networks import build_network
+from leanseg.quantization.layers import load_packed_
 from leanseg.runtime.graph import Arrays, misfit, unreadable
+from leanseg.runtime.packed_graph import packed_tensors, quantization_of
 from leanseg.weights.bundle import Bundle
 
 
@@ -29,7 +31,10 @@ class TorchGraph:
         weights = bundle.weights()
         try:
             network = build_network(bundle.card.network, bundle.card.config)
-            network.load_state_dict({key: value.float() for key, value in load(weights).items()})
+            if bundle.card.quantization is None:
+                network.load_state_dict({key: value.float() for key, value in load(weights).items()})
+            else:
+                load_packed_(network, quantization_of(bundle.card), packed_tensors(bundle))
         except (SafetensorError, LeanSegError, RuntimeError) as error:
             raise unreadable("torch", error) from error
         self._network = network.eval().to(device)

@@ -1,4 +1,5 @@
-"""Choices made on the validation split, before the test split is looked at: temperature and postprocessing."""
+"""Choices made before the test split is looked at: temperature and postprocessing on the validation split, ranges of
+activations on training images."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from leanseg.errors import LeanSegError
 from leanseg.losses.regions import classes_of_regions
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
+from leanseg.quantization.layers import Network, quantized_layers
 from leanseg.training.data.arrays import TrainingArrays
 from leanseg.training.data.case import Case, read_pair
 from leanseg.training.metrics import dice_of_masks
@@ -58,9 +60,9 @@ def _best_temperature(loss_at: Callable[[float], float]) -> float:
     return round(float(candidates[int(np.argmin([loss_at(float(t)) for t in candidates]))]), 4)
 
 
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
+def _logits(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
     with torch.no_grad():
-        return torch.cat([network(part).float() for part in images.split(16)])
+        return torch.cat([network(part.float()).float() for part in images.split(batch_size)])
 
 
 def probabilities_of(network: nn.Module, temperature: float) -> Predictor:
@@ -70,6 +72,15 @@ def probabilities_of(network: nn.Module, temperature: float) -> Predictor:
         return np.asarray(torch.sigmoid(_logits(network, torch.from_numpy(image)) / temperature).numpy())
 
     return predict
+
+
+def calibrate_inputs_(network: Network, images: Tensor, batch_size: int = 4) -> Network:
+    """Let the quantizers of inputs read their ranges from images (case, channel, height, width), and nothing else."""
+    network.eval()
+    for _, layer in quantized_layers(network):
+        layer.inputs.train()
+    _logits(network, images, batch_size)
+    return network.eval()
 
 
 def predict_cases(predict: Predictor, cases: Iterable[Case], config: PreprocessingConfig) -> list[PredictedCase]:

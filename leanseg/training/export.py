@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.catalog import find_system
-from leanseg.errors import UnknownNameError
+from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.runtime.openvino_graph import OpenVINOGraph
 from leanseg.segmentation import Segment
@@ -24,15 +26,19 @@ from leanseg.training.calibrate import (
     figures_of,
     fit_temperature,
     predict_cases,
+    probabilities_of,
 )
 from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.dynamic_graphs import EXPORTED
 from leanseg.training.export_dynamic import export_dynamic
+from leanseg.training.export_packed import completed, number_of_weights, pack, quantization_for, quantized
+from leanseg.training.export_questions import export_questions
 from leanseg.training.export_text import export_text
 from leanseg.training.export_volumes import export_volumes
 from leanseg.training.graphs import (
     CalibratedNetwork,
+    DescribingNetwork,
     export_onnx,
     fold_batch_norm,
     quantize_int8,
@@ -45,6 +51,10 @@ from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, write_bundle
 from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
+SLICEWISE = ("agln", "attention_unet")
+"""2-D networks of one logit."""
+ONLY_CONVOLUTIONS = ("agln",)
+"""Those whose INT8 graph keeps what is not a convolution in float32: attention over whole maps."""
 CALIBRATION_IMAGES = 64
 _LESION = Segment(
     id="lesion",
@@ -59,37 +69,62 @@ _LESION = Segment(
 )
 
 
-def export(run: Path, folder: Path, data: Path) -> Bundle:
+def export(run: Path, folder: Path, data: Path, settings: Sequence[str] = ()) -> Bundle:
     """Export a run as the bundle `folder`, whose name is the model's id; needs the data it was trained on.
 
     INT8 ranges are read from training images. Temperature and postprocessing are chosen on the validation split, the
     latter with the INT8 graph, which is what is used by default. The test split is not touched. Networks of brains go
     another way, `export_dynamic`, and what is told what to look for goes by `export_text`.
 
+    A network that was trained with [quantization] becomes a packed bundle, and so does a float run with `settings` such
+    as `quantization.bits=4`: then it is rounded as it is, its activations in ranges of training images.
+
     Raises:
-        LeanSegError: no run, no data, or a folder that cannot be written.
+        LeanSegError: no run, no data, a folder that cannot be written, or settings that do not fit.
     """
     recipe, network = load_run(run)
+    quantization = quantization_for(recipe, settings)
+    if settings and recipe.network not in SLICEWISE:
+        raise LeanSegError(f"A {recipe.network} is not packed; {', '.join(SLICEWISE)} are. Leave --set away.")
+    if recipe.fremae is not None:
+        raise LeanSegError(f"{run} is a pre-training and segments nothing. Train on it first: --set init={run}.")
     if recipe.network in EXPORTED:
         return export_dynamic(recipe, network, run, folder, data)
     if recipe.network in NETWORKS_3D:
         return export_volumes(recipe, network, run, folder, data)
+    if recipe.network == "mf2_mvqa":
+        return export_questions(recipe, network, run, folder, data)
     if recipe.network == "text_bcs":
         return export_text(recipe, network, run, folder, data)
-    if recipe.network != "attention_unet":
+    if any(part.startswith("glas:") for part in recipe.data.train):
+        raise LeanSegError(f"{run} outlines glands; bundles are of breast ultrasound. Train on busi or bus_bra.")
+    if recipe.network not in SLICEWISE:
         raise UnknownNameError(
-            "exporter for network", recipe.network, ("attention_unet", "text_bcs", *EXPORTED, *NETWORKS_3D)
+            "exporter for network", recipe.network, ("text_bcs", *SLICEWISE, *EXPORTED, *NETWORKS_3D)
         )
     train_arrays, val_arrays = (
         load_arrays(select_cases(parts, data, recipe.data.classes), recipe.preprocessing)
         for parts in (recipe.data.train, recipe.data.val)
     )
-    temperature = fit_temperature(network, val_arrays)
-    graphs = _graphs(network, temperature, train_arrays.images, recipe.seed)
+    chosen = torch.randperm(len(train_arrays), generator=torch.Generator().manual_seed(recipe.seed))
+    images = train_arrays.images[chosen[:CALIBRATION_IMAGES]]
+    predictors = {}
+    if quantization is None:
+        temperature = fit_temperature(network, val_arrays)
+        graphs = running = _graphs(network, temperature, images, recipe.network in ONLY_CONVOLUTIONS)
+        half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
+        weights = safetensors.torch.save(half)
+    else:
+        before = network
+        soft, network = quantized(run, recipe, quantization, images)
+        temperature = fit_temperature(network, val_arrays)
+        graphs, weights = pack(soft, temperature, images)
+        running = completed(graphs, weights, folder.name)
+        if recipe.quantization is None:
+            predictors["float"] = probabilities_of(before, temperature)
+    predictors |= {name: _predictor(graph) for name, graph in running.items()}
     val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
-    predicted = {
-        name: predict_cases(_predictor(graph), val_cases, recipe.preprocessing) for name, graph in graphs.items()
-    }
+    predicted = {name: predict_cases(predict, val_cases, recipe.preprocessing) for name, predict in predictors.items()}
     postprocessing = choose_postprocessing(predicted["int8"])
     system, stages = find_system(recipe.system), stages_of(run)
     card = ModelCard(
@@ -107,26 +142,28 @@ def export(run: Path, folder: Path, data: Path) -> Bundle:
         postprocessing=dataclasses.asdict(postprocessing),
         graphs={},
         weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
+        parameters=number_of_weights(network),
         gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.size_ji), 3),
         temperature=temperature,
         training={"versions": versions(), "stages": stages},
-        metrics={"validation": _validation(predicted, postprocessing, run)},
+        metrics={"validation": _validation(predicted, postprocessing, run, settings)},
         license="Apache-2.0",
         data_licenses=data_licenses(stages),
         intended_use="Research only; not for clinical use.",
         format=CARD_FORMAT,
+        quantization=None if quantization is None else quantization.to_json(),
     )
-    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
-    return write_bundle(card, graphs, safetensors.torch.save(half), folder)
+    return write_bundle(card, graphs, weights, folder)
 
 
-def _graphs(network: nn.Module, temperature: float, images: torch.Tensor, seed: int) -> dict[str, bytes]:
-    """Both graphs of a network; INT8 is calibrated on some of the training images (case, channel, height, width)."""
-    folded = CalibratedNetwork(fold_batch_norm(copy.deepcopy(network)), temperature).eval()
-    fp32 = export_onnx(folded, images.shape[1], (images.shape[2], images.shape[3]))
-    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_IMAGES]
-    int8 = quantize_int8(fp32, images[chosen].numpy())
+def _graphs(network: nn.Module, temperature: float, images: torch.Tensor, only_convolutions: bool) -> dict[str, bytes]:
+    """Both graphs of a network; INT8 is calibrated on images (case, channel, height, width)."""
+    describes = hasattr(network, "features")
+    kind = DescribingNetwork if describes else CalibratedNetwork
+    outputs = ("probabilities", "descriptor") if describes else ("probabilities",)
+    folded = kind(fold_batch_norm(copy.deepcopy(network)), temperature).eval()
+    fp32 = export_onnx(folded, images.shape[1], (images.shape[2], images.shape[3]), outputs)
+    int8 = quantize_int8(fp32, images.numpy(), "probabilities" if only_convolutions else "")
     return {"fp32": store_weights_as_fp16(fp32).SerializeToString(), "int8": int8.SerializeToString()}
 
 
@@ -143,10 +180,12 @@ def _predictor(onnx: bytes) -> Predictor:
 
 
 def _validation(
-    predicted: dict[str, list[PredictedCase]], postprocessing: PostprocessingConfig, run: Path
+    predicted: dict[str, list[PredictedCase]], postprocessing: PostprocessingConfig, run: Path, settings: Sequence[str]
 ) -> dict[str, Any]:
-    """Figures of both graphs on the validation split, with the postprocessing that was chosen there."""
-    result: dict[str, Any] = {"command": f"leanseg export {run} -o BUNDLE", "n": len(predicted["int8"])}
+    """Figures of each graph on the validation split, with the postprocessing that was chosen there; `float` is the
+    network before it was rounded."""
+    command = " ".join([f"leanseg export {run} -o BUNDLE", *(f"--set {shlex.quote(setting)}" for setting in settings)])
+    result: dict[str, Any] = {"command": command, "n": len(predicted["int8"])}
     for precision, cases in predicted.items():
         p, truth = (
             torch.cat([torch.from_numpy(a).flatten() for a in arrays])
@@ -154,5 +193,6 @@ def _validation(
         )
         figures = figures_of(cases, postprocessing) | {"ece": expected_calibration_error(p.numpy(), truth.numpy())}
         result[precision] = {key: round(value, 4) for key, value in figures.items()}
-    result["int8_minus_fp32_dice"] = round(result["int8"]["dice"] - result["fp32"]["dice"], 4)
+    for name in predicted.keys() - {"int8"}:
+        result[f"int8_minus_{name}_dice"] = round(result["int8"]["dice"] - result[name]["dice"], 4)
     return result

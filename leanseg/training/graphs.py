@@ -38,6 +38,19 @@ class CalibratedNetwork(nn.Module):
         return torch.sigmoid(self.network(image) / self.temperature)
 
 
+class DescribingNetwork(nn.Module):
+    """Likewise, and beside it (batch, d): the spatial mean of the deepest features, by which images are compared."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network: Any = network  # one that has `features`
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(image)
+        return torch.sigmoid(features.logits / self.temperature), features.bottleneck.mean(dim=(2, 3))
+
+
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Fold each batch norm that follows a convolution, in an `nn.Sequential` or a pre-activation block, in place."""
     for module in network.modules():
@@ -59,10 +72,12 @@ def export_onnx(
     size_ji: tuple[int, ...],
     outputs: Sequence[str] = ("probabilities",),
     any_shape: bool = False,
+    optimize: bool = True,
 ) -> onnx.ModelProto:
     """A network in eval mode as a graph `image` -> `outputs` of batch 1 and fixed size, (k,) j, i.
 
     `any_shape`: of any batch, height and width instead (multiples of 8); `size_ji` is an example.
+    `optimize`: fold what can be folded; else every weight keeps its name and its values.
     """
     example = torch.zeros(2 if any_shape else 1, in_channels, *size_ji)
     shapes = None
@@ -80,11 +95,12 @@ def export_onnx(
             opset_version=20,
             dynamo=True,
             dynamic_shapes=shapes,
+            optimize=optimize,
             verbose=False,
         )
     assert program is not None
     model = program.model_proto
-    del model.metadata_props[:]
+    del model.metadata_props[:], model.graph.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]  # source lines of the exporter: large, and they name paths
         node.doc_string = ""

@@ -43,8 +43,16 @@ class Bundle:
         return {part: self.read(file) for part, file in self.card.files(precision).items()}
 
     def weights(self) -> bytes:
-        """The safetensors weights; raises like `graph`."""
+        """The safetensors or packed weights; raises like `graph`."""
         return self.read(self.card.weights)
+
+    def check(self) -> None:
+        """Read all that is needed to run, in every precision; raises like `graph`."""
+        entries = {
+            entry.file: entry for precision in self.card.precisions for entry in self.card.running_files(precision)
+        }
+        for entry in entries.values():
+            self.read(entry)
 
     def read(self, entry: FileCard) -> bytes:
         """Any file that the card names; raises BundleError where it is missing or damaged."""
@@ -75,7 +83,8 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, folder: Path) -> Bundle:
-    """Write a new bundle; the card's file entries are filled in here.
+    """Write a new bundle; the card's file entries are filled in here. `weights` are safetensors, or of a card with
+    `quantization` packed.
 
     A bundle that is there is replaced, with the files that only its card names; other files are left alone.
 
@@ -85,7 +94,7 @@ def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, f
     """
     files = {f"{card.id}_{name}.onnx": data for name, data in graphs.items()}
     entries = {name: _entry(f"{card.id}_{name}.onnx", data) for name, data in graphs.items()}
-    weights_file = f"{card.id}.safetensors"
+    weights_file = f"{card.id}.{'safetensors' if card.quantization is None else 'lsq'}"
     card = replace(card, graphs=entries, weights=_entry(weights_file, weights))
     files |= {weights_file: weights, CARD_FILE: card.to_json().encode()}
     try:

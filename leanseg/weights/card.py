@@ -12,8 +12,8 @@ from leanseg.errors import BundleError, LeanSegError
 from leanseg.schema import parse
 from leanseg.segmentation import Segment
 
-CARD_FORMAT = 2
-"""2 has `engine_config`, which is empty for what format 1 can describe."""
+CARD_FORMAT = 3
+"""2 has `engine_config`, which is empty for what format 1 can describe; 3 has `quantization`, None for what 2 can."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,11 @@ class ModelCard:
     postprocessing: dict[str, Any]
     """Values of `processing.postprocess.PostprocessingConfig`, chosen on the validation split."""
     graphs: dict[str, FileCard]
-    """By precision (fp32, int8): `image` (1, c, height, width) -> `probabilities` (1, label, height, width). Of an
-    engine that runs several graphs by `<part>_<precision>`; a part without INT8 runs in fp32 beside the rest."""
+    """By precision (fp32, int8): `image` (1, c, height, width) -> `probabilities` (1, label, height, width), and of
+    newer slice-wise ones `descriptor` (1, d), the mean of the deepest features. Of an engine that runs several graphs
+    by `<part>_<precision>`; a part without INT8 runs in fp32 beside the rest."""
     weights: FileCard
-    """The safetensors file to train on."""
+    """The safetensors file to train on; of a packed model the codes that its graphs need too."""
     parameters: int
     gmacs: float
     """Multiply-accumulates of one slice, in 10^9; of a network that decides, when it does the most."""
@@ -66,6 +67,9 @@ class ModelCard:
     format: int
     engine_config: dict[str, Any] = field(default_factory=dict)
     """What only this engine needs, e.g. the values of `inference.decisions.DynamicConfig`."""
+    quantization: dict[str, Any] | None = None
+    """Values of `quantization.config.QuantizationConfig` where the weights are packed: then the graphs are skeletons
+    (`runtime/packed_graph.py`). None: the graphs hold their weights."""
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -92,9 +96,18 @@ class ModelCard:
         parts = {key.rpartition("_")[0] for key in self.graphs}
         return {part: self.graphs[self._graph_of(part, precision)] for part in sorted(parts)}
 
+    def running_files(self, precision: str) -> list[FileCard]:
+        """All files that are needed to run in a precision; raises like `files`."""
+        graphs = [*self.files(precision).values()]
+        return graphs if self.quantization is None else [*graphs, self.weights]
+
+    def bytes_of(self, precision: str) -> int:
+        """Size of `running_files`; raises like `files`."""
+        return sum(file.bytes for file in self.running_files(precision))
+
     def checksum(self, precision: str) -> str:
-        """SHA-256 of the graph that runs; of several, that of their checksums in the order of the parts."""
-        sums = [file.sha256 for file in self.files(precision).values()]
+        """SHA-256 of the file that runs; of several, that of their checksums in the order of the parts."""
+        sums = [file.sha256 for file in self.running_files(precision)]
         return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
     def __post_init__(self) -> None:
@@ -126,9 +139,12 @@ class ModelCard:
                 f"The bundle {where} has card format {version}; this LeanSeg reads up to {CARD_FORMAT}. Update LeanSeg."
             )
         if version == 1:
-            values = {**values, "format": CARD_FORMAT, "engine_config": {}}
+            values = {**values, "engine_config": {}}
+        if version in (1, 2):
+            values = {**values, "format": CARD_FORMAT, "quantization": None}
         card: ModelCard = parse_section(cls, values, where)
-        if not card.graphs or not card.labels:
+        outlines = card.engine != "question_answering"
+        if not card.graphs or (outlines and not card.labels):
             raise BundleError(f"The card of {where} names no graph or no label. Restore the bundle.")
         return card
 

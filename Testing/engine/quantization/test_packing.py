@@ -1,5 +1,7 @@
 """Codes on disk: as small as their bits, the same when read, and one clear line when damaged."""
 
+import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +126,15 @@ def test_other_bits_than_the_card_says_are_refused(a_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b'"bits": 4', b'"bits": 9'), (b'"shape"', b'"shake"'), (b"[5, 7]", b"[5,-7]"), (b"linear", b"lunear")],
+    [(b'"bits":4', b'"bits":9'), (b'"shape"', b'"shake"'), (b"[5,7]", b"[5,-7]"), (b"linear", b"lunear")],
 )
 def test_a_header_that_does_not_fit_is_refused(a_file: Path, old: bytes, new: bytes) -> None:
     whole = a_file.read_bytes()
-    assert whole.count(old) >= 1
-    a_file.write_bytes(whole.replace(old, new))
+    end = 8 + int.from_bytes(whole[4:8], "little")
+    header = zlib.decompress(whole[8:end])
+    assert header.count(old) >= 1
+    header = zlib.compress(header.replace(old, new))
+    a_file.write_bytes(whole[:4] + len(header).to_bytes(4, "little") + header + whole[end:])
     with pytest.raises(UnreadableFileError, match=r"is cut short or damaged \(.*\)\. Restore the bundle\.$"):
         read_packed(a_file)
 
@@ -160,3 +165,41 @@ def test_what_cannot_be_packed_is_refused(tmp_path: Path) -> None:
 def test_packing_is_read_without_torch() -> None:
     done = fresh_python(WITHOUT_REFUSED, "leanseg.quantization.packing", "leanseg.quantization.config")
     assert done.returncode == 0, done.stderr
+
+
+# ── whole numbers of 8 bits ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (6, 1, 1, 1)])
+def test_levels_are_the_same_in_8_bits(bits: int, shape: tuple[int, ...]) -> None:
+    step = np.linspace(0.1, 0.2, math.prod(shape), dtype=np.float32).reshape(shape)
+    codes, top = some_codes(bits, 6, 4, 3, 3), 2**bits - 1
+    middle = np.float32(2 ** (bits - 1) - 0.37)
+    for lower, zero, needs_rest in (
+        (0 * step, top // 2, False),  # uniform
+        (-step * np.float32(top / 2), 0, bits == 8),  # symmetric; of 256 levels half a step is too fine
+        (-step * middle, 0, True),  # learned
+    ):
+        tensor = QuantizedTensor(codes, bits, step, lower, zero)
+        form = tensor.int8()
+        assert form.codes.dtype == np.int8 and form.scale.shape == (6,) and (form.rest is not None) == needs_rest
+        assert tensor.needs_rest == needs_rest
+        rest = np.zeros(6) if form.rest is None else form.rest
+        values = form.scale.reshape(6, 1, 1, 1) * form.codes + rest.reshape(6, 1, 1, 1)
+        np.testing.assert_allclose(values, tensor.values(), rtol=0, atol=2e-6 * top * float(step.max()))
+
+
+def test_powers_of_two_are_rounded_to_a_part_of_the_largest() -> None:
+    codes = np.arange(17, dtype=np.uint8).reshape(1, 17).repeat(2, axis=0)  # 5 bits: 0 and +-2^0 ... 2^-7
+    codes[1] = 8  # a channel of zeros
+    tensor = QuantizedTensor(codes, 5, np.float32([[0.5]]), np.float32([[0]]), zero=8, kind="powers")
+    form = tensor.int8()
+    assert form.rest is None and form.codes[0].tolist()[8:13] == [0, 127, 64, 32, 16] and not form.codes[1].any()
+    assert np.abs(form.scale[0] * form.codes[0] - tensor.values()[0]).max() <= 0.5 * 0.5 / 127
+
+
+def test_names_take_little_room(tmp_path: Path) -> None:
+    arrays = {f"decoder.{n}.gate.gating.1.running_mean": np.zeros(1, np.float32) for n in range(200)}
+    write_packed(arrays, tmp_path / "w.lsq")
+    assert (tmp_path / "w.lsq").stat().st_size < 200 * 4 + 2000

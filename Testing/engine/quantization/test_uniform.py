@@ -81,3 +81,14 @@ def test_activations_beyond_their_range_have_no_gradient() -> None:
 
 def test_a_range_of_nothing_gives_finite_numbers() -> None:
     assert torch.isfinite(UniformInputs(4)(torch.full((3,), 0.7))).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.9, 2.1), (0.2, 3.0), (-3.0, -0.5), (0.0, 1.0)])
+def test_zero_is_always_a_level_of_activations(low: float, high: float) -> None:
+    quantizer = UniformInputs(3)
+    quantizer(torch.tensor([low, high]))
+    levels = quantizer.eval()(torch.linspace(-5, 5, 1001)).unique()
+    assert len(levels) == 8 and 0 in levels
+    lowest, step = quantizer.grid()
+    torch.testing.assert_close(levels, lowest + step * torch.arange(8))
+    assert levels[0] <= max(low, 0) + step / 2 and levels[-1] >= min(high, 0) - step / 2

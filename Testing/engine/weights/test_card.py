@@ -186,11 +186,13 @@ def a_file(name: str) -> FileCard:
 SEVERAL = {name: a_file(name) for name in ("decision_fp32", "crop_fp32", "crop_int8", "whole_fp32", "whole_int8")}
 
 
-def test_a_card_of_the_first_format_is_still_read() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_card_of_an_earlier_format_is_still_read(version: int) -> None:
     values = card_values()
-    del values["engine_config"]
-    card = read(values | {"format": 1})
-    assert card == replace(CARD, graphs=GRAPHS) and card.format == 2
+    for key in ("engine_config", "quantization")[version - 1 :]:
+        del values[key]
+    card = read(values | {"format": version})
+    assert card == replace(CARD, graphs=GRAPHS) and card.format == CARD_FORMAT
     assert read(json.loads(card.to_json())) == card
 
 
