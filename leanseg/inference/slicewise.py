@@ -57,8 +57,20 @@ class SlicewiseEngine:
             {"slices": slices, "gmacs": passes * slices * self._gmacs},
         )
 
-    def _probabilities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, channel, j, i) -> (label, j, i)."""
+    def look(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """One slice (1, channel, j, i) -> probabilities (label, j, i), and the mean (d,) of the deepest features.
+
+        The latter is None where the graph does not give it: those of older bundles, and torch, do not.
+
+        Raises:
+            BundleError: the graph does not do what its card says.
+        """
         results = self.graph({"image": image})
         p = checked(results, "probabilities", (1, self._labels, *image.shape[2:]))
-        return np.asarray(p[0])
+        if "descriptor" not in results:
+            return np.asarray(p[0]), None
+        return np.asarray(p[0]), checked(results, "descriptor", (1, results["descriptor"].size))[0]
+
+    def _probabilities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, channel, j, i) -> (label, j, i)."""
+        return self.look(image)[0]

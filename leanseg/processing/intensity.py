@@ -41,7 +41,12 @@ def to_gray(array: NDArray[np.generic]) -> NDArray[np.float32]:
             f"The image has color in {fraction:.0%} of its pixels and is no tinted gray map, so it is Doppler or a "
             "photograph; a gray B-mode image is needed. Switch the color overlay off, or crop it away."
         )
-    return np.tensordot(_LUMA, rgb, axes=1)[np.newaxis].astype(np.float32)
+    return luminance(rgb)
+
+
+def luminance(array: NDArray[np.generic]) -> NDArray[np.float32]:
+    """(3 or 4, k, j, i) -> (1, k, j, i), whatever the color."""
+    return np.tensordot(_LUMA, array[:3].astype(np.float32, copy=False), axes=1)[np.newaxis].astype(np.float32)
 
 
 def _is_tinted(rgb: Pixels) -> bool:
