@@ -63,8 +63,11 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
 
     def setup(self) -> None:
+        from DynamicBrainSegLib.comparison import ShownBrain
         from DynamicBrainSegLib.panel import Panel
         from DynamicBrainSegLib.volumes_section import VolumesSection
+
+        from leanseg.slicer_bridge.precision_panel import PrecisionPanel
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/DynamicBrainSeg.ui"))
@@ -75,6 +78,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._observedOutput: Any = None
         self.panel = Panel(self.ui, self.logic, self.onOutput)
         self.volumes = VolumesSection(self.ui, self.panel.message)
+        self.precisions = PrecisionPanel("DynamicBrainSeg", self.panel, ShownBrain(self.panel))
         self.shortcuts = shortcuts.shortcutsOf(self.ui)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -87,6 +91,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.exit()
         self.removeObservers()
         self.volumes.close()
+        self.precisions.close()
         self.panel.close()
 
     def onReload(self) -> None:
@@ -104,6 +109,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The module is shown."""
         self._useScene()
         self.panel.enter()
+        self.precisions.enter()
         self.ui.segmentEditorWidget.installKeyboardShortcuts()
         self.shortcuts.install()
 
@@ -111,6 +117,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another module is shown."""
         self.shortcuts.remove()
         self.panel.exit()
+        self.precisions.exit()
         self.volumes.stop()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
@@ -132,6 +139,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, *_args: Any) -> None:
         self._observe(None)
+        self.precisions.forget()
         wasRunning = self.panel.leaveScene()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
@@ -159,6 +167,7 @@ class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onOutput(self) -> None:
         """The Segment Editor and the volumes are those of the chosen segmentation."""
+        self.precisions.update()
         node, reference = self.panel.output.segmentation, self.panel.reference
         editor = self.ui.segmentEditorWidget
         editor.setSegmentationNode(node)

@@ -57,14 +57,48 @@ class TextGuidedSegWidget(SegmentationModuleWidget):
     def makePanel(self) -> Any:
         from TextGuidedSegLib.panel import Panel
 
+        from leanseg.slicer_bridge.case_suggestions import CaseSuggestions
+        from leanseg.slicer_bridge.precision_panel import PrecisionPanel
+        from leanseg.slicer_bridge.precision_subject import ShownFrame
+
         self.logic = TextGuidedSegLogic()
-        return Panel(self.ui, self.logic, self.onTarget)
+        panel = Panel(self.ui, self.logic, self.onTarget)
+        note = _("Ranked by models that need no text: those that are guided by it are not asked.")
+        self.cases = CaseSuggestions("TextGuidedSeg", panel, self.logic.rankingModels, note)
+        frame = ShownFrame(lambda: panel.dialog.frames, lambda: {"prompt": panel.editor.text})
+        self.precisions = PrecisionPanel("TextGuidedSeg", panel, frame)
+        return panel
 
     def makeShortcuts(self) -> Any:
         return shortcuts.shortcutsOf(self.ui)
 
+    def enter(self) -> None:
+        """The module is shown."""
+        super().enter()
+        self.cases.enter()
+        self.precisions.enter()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        super().exit()
+        self.cases.exit()
+        self.precisions.exit()
+
+    def cleanup(self) -> None:
+        """Before the module is unloaded or reloaded."""
+        super().cleanup()
+        self.cases.close()
+        self.precisions.close()
+
+    def onSceneStartClose(self, *_args: Any) -> None:
+        self.cases.leaveScene()
+        self.precisions.forget()
+        super().onSceneStartClose()
+
     def onTarget(self, segmentId: str) -> None:
         """The Segment Editor works on the segmentation of the panel."""
+        self.cases.update()
+        self.precisions.update()
         panel = self.panel
         volume = panel.volume if panel.dialog.frames is not None else None
         self.editSegmentation(panel.decision.segmentation, volume, segmentId)

@@ -67,7 +67,10 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from UltrasoundKDLib.measurements_section import MeasurementsSection
         from UltrasoundKDLib.panel import Panel
 
+        from leanseg.slicer_bridge.case_suggestions import CaseSuggestions
         from leanseg.slicer_bridge.overwrite_chooser import OverwriteChooser
+        from leanseg.slicer_bridge.precision_panel import PrecisionPanel
+        from leanseg.slicer_bridge.precision_subject import ShownFrame
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/UltrasoundKD.ui"))
@@ -77,6 +80,9 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = UltrasoundKDLogic()
         self.panel = Panel(self.ui, self.logic, self.onTargetChanged)
         self.measurements = MeasurementsSection(self.ui, self.logic, self.panel)
+        self.cases = CaseSuggestions("UltrasoundKD", self.panel, self.logic.models)
+        frame = ShownFrame(lambda: self.panel.session.frames)
+        self.precisions = PrecisionPanel("UltrasoundKD", self.panel, frame)
         self.overwriteChooser = OverwriteChooser(self.ui.overwriteSelector)
         self.shortcuts = shortcuts.shortcutsOf(self.ui)
         self._editedTarget: tuple[Any, str] | None = None
@@ -92,6 +98,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         self.overwriteChooser.setNode(None)
         self.measurements.close()
+        self.cases.close()
+        self.precisions.close()
         self.panel.close()
 
     def onReload(self) -> None:
@@ -109,6 +117,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The module is shown."""
         self._useScene()
         self.panel.enter()
+        self.cases.enter()
+        self.precisions.enter()
         self.ui.segmentEditorWidget.installKeyboardShortcuts()
         self.shortcuts.install()
 
@@ -116,6 +126,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another module is shown."""
         self.shortcuts.remove()
         self.panel.exit()
+        self.cases.exit()
+        self.precisions.exit()
         self.measurements.stop()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
@@ -142,6 +154,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.overwriteChooser.setNode(None)
         self.removeObservers(self.onSegmentSelected)
         self.removeObservers(self.onSegmentsChanged)
+        self.cases.leaveScene()
+        self.precisions.forget()
         wasApplying = self.panel.leaveScene()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
@@ -173,6 +187,8 @@ class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onTargetChanged(self) -> None:
         """The Segment Editor works on the target of the panel."""
+        self.cases.update()
+        self.precisions.update()
         editor, panel = self.ui.segmentEditorWidget, self.panel
         segmentationNode, segmentId = target = panel.target.segmentation, panel.target.segmentId
         editor.setSegmentationNode(segmentationNode)

@@ -5,6 +5,7 @@ Real MRML, rendering and model; the main window around them is the host's (Testi
 
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -37,6 +38,11 @@ def main() -> None:
     corrected(ui)
     environment_panel(ui)
     slicer.mrmlScene.Clear(0)
+    quantize_and_look(slicer.util.getModuleWidget("UltrasoundKD"))
+    slicer.mrmlScene.Clear(0)
+    with tempfile.TemporaryDirectory() as folder:
+        which_case_next(slicer.util.getModuleWidget("UltrasoundKD"), Path(folder) / "breast_ultrasound")
+        slicer.mrmlScene.Clear(0)
     slicer.util.selectModule("DynamicBrainSeg")
     APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     decisions(slicer.util.getModuleWidget("DynamicBrainSeg"))
@@ -80,6 +86,44 @@ def environment_panel(ui) -> None:
         slicer.util.getModuleWidget("UltrasoundKD").panel.environment.refresh()
         show_only(ui, "environment")
         save("ultrasound_kd_environment")
+
+
+def quantize_and_look(widget) -> None:
+    """Two precisions on the sample, and the pixels that only one of them outlines."""
+    ui, section = widget.ui, widget.precisions
+    [volume] = load_sample("BreastUltrasoundPhantom")
+    ui.inputSelector.setCurrentNode(volume)
+    show_only(ui, "input", "model", "precisions")
+    gestures.click(section.form.measureButton)
+    if not gestures.waitFor(lambda: section.form.differenceLabel.text, 60):
+        raise SystemExit(f"Nothing was compared: {section.form.messageLabel.text}")
+    gestures.settle(300)
+    save("ultrasound_kd_quantize")
+
+
+def which_case_next(widget, folder) -> None:
+    """Simulated images, ranked; the first is done, the second is loaded."""
+    import SimpleITK as sitk
+
+    from leanseg.phantom import ultrasound_phantom
+
+    folder.mkdir()
+    for seed in range(12):
+        picture = ultrasound_phantom("malignant" if seed % 2 else "benign", seed).image.array[0, 0]
+        sitk.WriteImage(sitk.GetImageFromArray(picture), str(folder / f"case_{seed + 1:02}.png"))
+    (folder / "damaged.png").write_bytes(b"")
+    ui, section = widget.ui, widget.cases
+    show_only(ui, "caseSuggestions")
+    section.form.folderEdit.text = str(folder)
+    section.form.countSpinBox.value = 4
+    gestures.click(section.form.rankButton)
+    if not gestures.waitFor(lambda: section.form.nextButton.enabled, 60):
+        raise SystemExit(f"Nothing was ranked: {section.form.messageLabel.text}")
+    for button in (section.form.nextButton, section.form.doneButton, section.form.nextButton):
+        gestures.click(button)
+        gestures.settle(100)
+    gestures.settle(300)
+    save("ultrasound_kd_next_case")
 
 
 def decisions(widget) -> None:
@@ -146,7 +190,8 @@ def load_sample(name: str) -> list:
 
 def show_only(ui, *names: str) -> None:
     """Open these sections of the panel and close the others."""
-    for name in ("input", "model", "proposal", "correct", "measurements", "environment"):
+    sections = ("input", "model", "proposal", "correct", "measurements", "caseSuggestions", "precisions", "environment")
+    for name in sections:
         getattr(ui, f"{name}CollapsibleButton").collapsed = name not in names
     gestures.settle(200)
 

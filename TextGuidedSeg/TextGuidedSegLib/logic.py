@@ -37,6 +37,12 @@ class TextLogic(ScriptedLoadableModuleLogic):
 
         return [card for card in leanseg.list_models() if card.engine == ENGINE]
 
+    def rankingModels(self) -> list[ModelCard]:
+        """Cards of the models that look at single images without being told what to look for."""
+        import leanseg
+
+        return [card for card in leanseg.list_models() if card.engine == "slicewise" and len(card.inputs) == 1]
+
     def session(self, modelKey: tuple[str, str], volume: Volume, modality: str = "") -> Any:
         """`TextSession` about a volume; loads the model at its first use. In any thread.
 

@@ -121,8 +121,7 @@ def _models() -> list[Requirement]:
     for folder in bundle_folders():
         try:
             bundle = read_bundle(folder)
-            for precision in bundle.card.graphs:
-                bundle.graph(precision)
+            bundle.check()
         except LeanSegError as error:
             found.append(Requirement(f"model {folder.name}", "broken", "", str(error)))
         else:

@@ -85,6 +85,6 @@ class ModelChooser:
         if seconds is not None and round(seconds, 3) != known:
             known = round(seconds, 3)
             qt.QSettings().setValue(setting, known)
-        size = sum(file.bytes for file in self._cards[key[0]].files(key[1]).values()) / 1e6
+        size = self._cards[key[0]].bytes_of(key[1]) / 1e6
         speed = self._speedText.format(seconds=known, milliseconds=1000 * known) if known else _("speed: at first use")
         self._info.setText(_("{size:.1f} MB, {speed}").format(size=size, speed=speed))

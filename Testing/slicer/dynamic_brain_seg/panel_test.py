@@ -33,7 +33,7 @@ class SoftDecide(brain_model.Decide):
 def card():
     """Of the model by hand, as the chooser wants it."""
     found = SimpleNamespace(**vars(brain_model.model().card), title="By hand", metrics={})
-    found.files = lambda _precision: {"whole": SimpleNamespace(bytes=1000)}
+    found.bytes_of = lambda _precision: 1000
     return found
 
 

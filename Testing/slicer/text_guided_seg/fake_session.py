@@ -94,5 +94,5 @@ def card():
         id="fake", title="By hand", engine="text_prompted", inputs=("image",), precisions=("int8",), metrics={},
         labels=(Segment("tumor", "Tumor", 1, (0.9, 0.3, 0.2)),),
     )  # fmt: skip
-    found.files = lambda _precision: {"whole": SimpleNamespace(bytes=1000)}
+    found.bytes_of = lambda _precision: 1000
     return found
