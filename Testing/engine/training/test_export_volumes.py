@@ -15,6 +15,8 @@ SIZE = (16, 24, 16)
 CONFIGS: dict[str, dict[str, Any]] = {
     "segresnet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
     "trans_bts": {"width": 8, "dim": 16, "layers": 1, "heads": 2, "mlp_dim": 32, "grid_kji": list(SIZE)},
+    "trans_bts_v2": {"width": 8, "dim": 16, "heads": 2, "mlp_dim": 32, "grid_kji": list(SIZE)},
+    "cga_unet": {"width": 8, "attention_width": 4},
 }
 
 

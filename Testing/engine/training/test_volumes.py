@@ -32,6 +32,8 @@ TINY = (
 NETWORKS = {
     "segresnet": ("config.blocks_down=[1,1]", "config.blocks_up=[1]"),
     "trans_bts": ("config.dim=16", "config.mlp_dim=32", "config.heads=2", "config.layers=1"),
+    "trans_bts_v2": ("config.dim=16", "config.mlp_dim=32", "config.heads=2"),
+    "cga_unet": ("config.attention_width=4",),
 }
 STILL = ("augment.flip_probability=0", "augment.rotation_degrees=0", "augment.log_scale=0", "augment.log_aspect=0")
 STILL += ("augment.shift=0", "augment.elastic=0", "sequences.gain=0", "sequences.offset=0", "sequences.noise=0")
