@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from leanseg.networks.blocks.med_adapter import AdapterConfig, ConvMedAdapter
+
 STUDENT_WIDTHS = (16, 32, 64, 128, 256)
 TEACHER_WIDTHS = (64, 128, 256, 512, 1024)
 PAPER_TEACHER_WIDTHS = (112, 224, 448, 896, 1792)
@@ -39,6 +41,8 @@ class AttentionUNetConfig:
     in_channels: int = 1
     out_channels: int = 1
     """One logit: lesion against background."""
+    adapters: AdapterConfig | None = None
+    """Med-Adapters after every encoder stage, of a network that is adapted (training/adapt.py)."""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 2:
@@ -123,6 +127,9 @@ class AttentionUNet(nn.Module):
         widths = config.widths
         ins: Sequence[int] = (config.in_channels, *widths[:-1])
         self.encoder = nn.ModuleList(double_conv(i, o) for i, o in zip(ins, widths, strict=True))
+        if config.adapters is not None:
+            for stage, width in zip(self.encoder, widths, strict=True):
+                stage.append(ConvMedAdapter(width, config.adapters))  # type: ignore[operator]
         self.pool = nn.MaxPool2d(2)
         self.decoder = nn.ModuleList(
             DecoderStage(deep, fine) for deep, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from leanseg.training.data import LICENSES
 from leanseg.training.trainer import load_run
+from leanseg.weights.store import find_bundle
 
 
 def versions() -> dict[str, str]:
@@ -22,7 +23,7 @@ def stages_of(run: Path) -> list[dict[str, Any]]:
     recipe = load_run(run)[0]
     teachers = recipe.distillation.teachers.values() if recipe.distillation else ()
     members = recipe.decisions.bank if recipe.decisions else ()
-    stages: list[dict[str, Any]] = []
+    stages: list[dict[str, Any]] = list(find_bundle(recipe.base).card.training["stages"]) if recipe.base else []
     for earlier in (recipe.init, *recipe.average, *teachers, *members):
         stages += [stage for stage in (stages_of(Path(earlier)) if earlier else []) if stage not in stages]
     with (run / "log.csv").open(newline="", encoding="utf-8") as file:
@@ -31,7 +32,7 @@ def stages_of(run: Path) -> list[dict[str, Any]]:
         "epochs": 0 if recipe.average else len(rows),
         "hours": round(sum(float(row["seconds"]) for row in rows) / 3600, 2),
         "last_loss": None if recipe.average else round(float(rows[-1]["loss"]), 4),
-        "last_val_dice": round(float(rows[-1]["val_dice"]), 4),
+        "last_val_dice": round(float(rows[-1]["val_dice"]), 4) if "val_dice" in rows[-1] else None,
     }
     return [*stages, {"recipe": recipe.to_json(), "log": log}]
 

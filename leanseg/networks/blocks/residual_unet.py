@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from leanseg.errors import UnknownNameError
 from leanseg.networks.blocks.bits import quantized_conv
 from leanseg.networks.blocks.decision import conv_macs
+from leanseg.networks.blocks.med_adapter import AdapterConfig, ConvMedAdapter
 
 STRIDE = 8
 """Height and width of the input must be multiples of this many pixels."""
@@ -52,6 +53,8 @@ class ResidualUNetConfig:
     """Of whole channels, after the first convolution, in training."""
     up_sampling: str = "transposed"
     """`transposed` convolution (paper), or `nearest` x2 + 1x1 convolution."""
+    adapters: AdapterConfig | None = None
+    """Med-Adapters after the blocks of every encoder stage, of a network that is adapted (training/adapt.py)."""
 
     def __post_init__(self) -> None:
         if self.up_sampling not in UP_SAMPLINGS:
@@ -168,6 +171,9 @@ class ResidualUNetBody(nn.Module):
             EncoderStage(channels, blocks, is_last=n == last)
             for n, (channels, blocks) in enumerate(zip(self.stage_channels, STAGE_BLOCKS, strict=True))
         )
+        if config.adapters is not None:
+            for stage, channels in zip(self.stages, self.stage_channels, strict=True):
+                stage.blocks.append(ConvMedAdapter(channels, config.adapters))  # type: ignore[union-attr, operator]
         coarse_to_fine = self.stage_channels[:0:-1]
         self.ups = nn.ModuleList(UpConcat(channels, config.up_sampling) for channels in coarse_to_fine)
         self.blocks = nn.ModuleList(DecoderBlock(channels // 2) for channels in coarse_to_fine[:-1])

@@ -16,7 +16,7 @@ from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.training.data import select_cases
 from leanseg.training.data.brats import BratsCase, load_pair, read_cases, select
-from leanseg.training.data.case import LESION_CLASSES, Case, read_pair
+from leanseg.training.data.case import LESION_CLASSES, Case, read_pair, read_unlabeled
 from leanseg.training.recipe import Recipe
 
 BRATS_FOLDER = "brats18"
@@ -53,11 +53,11 @@ class TrainingArrays:
         return order[~is_empty | (is_empty.cumsum(0) <= round(empty_fraction * int(is_empty.sum())))]
 
 
-def load_arrays(cases: Iterable[Case], config: PreprocessingConfig) -> TrainingArrays:
-    """Preprocess every case as in use; the mask follows the image's own grid trace."""
+def load_arrays(cases: Iterable[Case], config: PreprocessingConfig, labeled: bool = True) -> TrainingArrays:
+    """Preprocess every case as in use; the mask follows the image's own grid trace. Not `labeled`: no mask is read."""
     images, targets, classes, ids = [], [], [], []
     for case in cases:
-        image, mask = read_pair(case)
+        image, mask = read_pair(case) if labeled else read_unlabeled(case)
         model_input = preprocess(image, config)
         moved = mask.with_array(mask.array.astype(np.float32))
         for step in model_input.trace.steps:
@@ -73,11 +73,13 @@ def load_arrays(cases: Iterable[Case], config: PreprocessingConfig) -> TrainingA
     )
 
 
-def load_brain_slices(cases: Sequence[BratsCase], config: BrainPreprocessingConfig) -> TrainingArrays:
+def load_brain_slices(
+    cases: Sequence[BratsCase], config: BrainPreprocessingConfig, labeled: bool = True
+) -> TrainingArrays:
     """Every axial slice that holds brain; float16, because a case has 140 slices of four sequences."""
     images, targets, owners = [], [], []
     for n, case in enumerate(cases):
-        model_input, regions = load_pair(case, config)
+        model_input, regions = load_pair(case, config, labeled)
         images.append(torch.from_numpy(model_input.volume.array).transpose(0, 1).half())
         targets.append(torch.from_numpy(regions).transpose(0, 1))
         owners += [n] * len(images[-1])
@@ -86,9 +88,11 @@ def load_brain_slices(cases: Sequence[BratsCase], config: BrainPreprocessingConf
     return TrainingArrays(torch.cat(images), masks, has_tumor, torch.tensor(owners), tuple(case.id for case in cases))
 
 
-def load_brain_volumes(cases: Sequence[BratsCase], config: BrainPreprocessingConfig, depth: int) -> TrainingArrays:
+def load_brain_volumes(
+    cases: Sequence[BratsCase], config: BrainPreprocessingConfig, depth: int, labeled: bool = True
+) -> TrainingArrays:
     """Whole volumes, (case, channel, k, j, i): zeros on both sides up to the deepest, and at least to `depth`."""
-    pairs = [load_pair(case, config) for case in cases]
+    pairs = [load_pair(case, config, labeled) for case in cases]
     depth = max(depth, *(regions.shape[1] for _, regions in pairs))
     images, targets = [], []
     for model_input, regions in pairs:
@@ -107,8 +111,9 @@ def load_parts(parts: Sequence[str], root: Path, recipe: Recipe) -> TrainingArra
     Raises:
         LeanSegError: no such data set or part, or one that does not fit the recipe's preprocessing.
     """
+    labeled = recipe.fremae is None
     if recipe.brain is None:
-        return load_arrays(select_cases(parts, root, recipe.data.classes), recipe.preprocessing)
+        return load_arrays(select_cases(parts, root, recipe.data.classes), recipe.preprocessing, labeled)
     cases: list[BratsCase] = []
     for part in parts:
         name, _, which = part.partition(":")
@@ -116,5 +121,5 @@ def load_parts(parts: Sequence[str], root: Path, recipe: Recipe) -> TrainingArra
             raise LeanSegError(f"A recipe with a [brain] section reads parts of brats; got {part!r}.")
         cases += select(read_cases(root / BRATS_FOLDER), which)
     if recipe.patches is not None:
-        return load_brain_volumes(cases, recipe.brain, recipe.patches.size_kji[0])
-    return load_brain_slices(cases, recipe.brain)
+        return load_brain_volumes(cases, recipe.brain, recipe.patches.size_kji[0], labeled)
+    return load_brain_slices(cases, recipe.brain, labeled)

@@ -203,13 +203,21 @@ def regions_of(labels: NDArray[np.generic], where: str = "The labelmap") -> NDAr
     return np.stack([labels[0] > 0, core, enhancing]).astype(np.uint8)
 
 
-def load_pair(case: BratsCase, config: BrainPreprocessingConfig) -> tuple[BrainInput, NDArray[np.uint8]]:
+def load_pair(
+    case: BratsCase, config: BrainPreprocessingConfig, labeled: bool = True
+) -> tuple[BrainInput, NDArray[np.uint8]]:
     """Preprocess a case as in use; the regions (3, k, j, i) follow the images' own grid trace.
+
+    Not `labeled`: no truth is read, and the regions are empty.
 
     Raises:
         LeanSegError: as `read_regions` and `preprocess_brain`, or the truth lies on another grid.
     """
-    sequences, regions = read_sequences(case), read_regions(case)
+    sequences = read_sequences(case)
+    if not labeled:
+        model_input = preprocess_brain(sequences, config)
+        return model_input, np.zeros((3, *model_input.volume.array.shape[1:]), dtype=np.uint8)
+    regions = read_regions(case)
     reference = next(iter(sequences.values())).geometry
     if not regions.geometry.is_close_to(reference, 0.1 * min(reference.spacing_kji_mm)):
         raise LeanSegError(f"{case.id}: the truth lies on another grid than the images. Resample it to theirs.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from leanseg.errors import LeanSegError, UnknownNameError, UnreadableFileError
 from leanseg.files.images import read_image
+from leanseg.processing.intensity import luminance
 from leanseg.volume import Volume
 
 LESION_CLASSES = ("normal", "benign", "malignant")
@@ -29,6 +30,8 @@ class Case:
     split: str
     group: str
     """Near-duplicates and images of one patient share a group; no group may cross splits."""
+    is_color: bool = False
+    """A stained section, which is read as its luminance: networks of gray images can use no more."""
 
 
 def read_cases(root: Path, dataset: str, class_column: str, group_column: str) -> list[Case]:
@@ -81,9 +84,20 @@ def check_groups(cases: Sequence[Case]) -> None:
             )
 
 
+def _read(case: Case) -> Volume:
+    image = read_image(case.image)
+    return image.with_array(luminance(image.array)) if case.is_color else image
+
+
+def read_unlabeled(case: Case) -> tuple[Volume, Volume]:
+    """Image and an empty mask, for what learns without labels; the file of the mask need not be there."""
+    image = _read(case)
+    return image, image.with_array(np.zeros_like(image.array[:1], dtype=np.uint8))
+
+
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Image and binary mask (uint8, 0 or 1) on one grid."""
-    image, mask = read_image(case.image), read_image(case.mask)
+    image, mask = _read(case), read_image(case.mask)
     if image.geometry.shape != mask.geometry.shape:
         raise LeanSegError(
             f"{case.id}: the image is {image.geometry.shape}, its mask {mask.geometry.shape}; they must agree."
