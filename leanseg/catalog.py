@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from leanseg.errors import UnknownNameError
+from leanseg.published import PUBLISHED, Published
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,27 @@ class System:
     models: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> Published:
+        """What the paper reports, and how this one differs."""
+        return PUBLISHED[self.id]
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of `leanseg systems --json`; scripts depend on the keys, and new ones go to the end."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "paper": self.paper,
+            "home": list(self.home),
+            "tests": list(self.tests),
+            "recipe": list(self.recipes),
+            "models": list(self.models),
+            "module": self.module,
+            "state": self.state,
+            "published": [figure._asdict() for figure in self.published.figures],
+            "differs": self.published.differs,
+        }
 
 
 _ALL = "UltrasoundKD, DynamicBrainSeg, TextGuidedSeg"
@@ -49,6 +71,7 @@ SYSTEMS: tuple[System, ...] = (
             "t2kd_student_joint",
             "t2kd_student_fine",
             "t2kd_busi",
+            "t2kd_student_low_bits",
         ),
         models=("t2kd_busi",),
         tests=("Testing/engine/training/test_t2kd.py", "Testing/engine/networks/test_attention_unet.py"),
@@ -84,6 +107,7 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:1810.11654",
         ("leanseg/networks/segresnet.py", "leanseg/training/volumes.py"),
         "DynamicBrainSeg",
+        state="works",
         engine="sliding_window",
         recipes=("segresnet",),
         tests=("Testing/engine/networks/test_segresnet.py", "Testing/engine/training/test_volumes.py"),
@@ -94,16 +118,78 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:2103.04430",
         ("leanseg/networks/trans_bts.py", "leanseg/training/volumes.py"),
         "DynamicBrainSeg",
+        state="works",
         engine="sliding_window",
         recipes=("trans_bts",),
         tests=("Testing/engine/networks/test_trans_bts.py", "Testing/engine/training/test_volumes.py"),
     ),
-    System("trans_bts_v2", "TransBTSV2", "arXiv:2201.12785", ("leanseg/networks/trans_bts_v2.py",), "DynamicBrainSeg"),
-    System("cga_unet", "CGA U-Net", "arXiv:2203.15383", ("leanseg/networks/cga_unet.py",), "DynamicBrainSeg"),
-    System("med_tuning", "Med-Tuning", "arXiv:2304.10880", ("leanseg/networks/med_tuning.py",), "DynamicBrainSeg"),
-    System("fremae", "FreMAE", "arXiv:2304.10864", ("leanseg/training/fremae.py",), _ALL, aliases=("FreMIM",)),
-    System("pne", "PNE loss", "arXiv:2207.01417", ("leanseg/losses/pne.py",), _ALL),
-    System("agln", "AGLN", "arXiv:2204.04363", ("leanseg/networks/agln.py",), _ALL),
+    System(
+        "trans_bts_v2",
+        "TransBTSV2",
+        "arXiv:2201.12785",
+        ("leanseg/networks/trans_bts_v2.py", "leanseg/training/volumes.py"),
+        "DynamicBrainSeg",
+        state="works",
+        engine="sliding_window",
+        recipes=("trans_bts_v2",),
+        tests=("Testing/engine/networks/test_trans_bts_v2.py", "Testing/engine/training/test_volumes.py"),
+    ),
+    System(
+        "cga_unet",
+        "CGA U-Net",
+        "arXiv:2203.15383",
+        ("leanseg/networks/cga_unet.py", "leanseg/losses/class_centers.py", "leanseg/training/class_guided.py"),
+        "DynamicBrainSeg",
+        state="works",
+        engine="sliding_window",
+        recipes=("cga_unet",),
+        tests=("Testing/engine/networks/test_cga_unet.py", "Testing/engine/training/test_class_guided.py"),
+    ),
+    System(
+        "med_tuning",
+        "Med-Tuning, also to adapt shipped models",
+        "arXiv:2304.10880",
+        ("leanseg/networks/med_tuning.py", "leanseg/training/adapt.py"),
+        "DynamicBrainSeg, UltrasoundKD",
+        state="works",
+        engine="sliding_window",
+        recipes=("adapt", "med_tuning"),
+        tests=("Testing/engine/networks/test_med_tuning.py", "Testing/engine/training/test_adapt.py"),
+        aliases=("Med-Tuning",),
+    ),
+    System(
+        "fremae",
+        "FreMAE: pre-training without labels",
+        "arXiv:2304.10864",
+        ("leanseg/training/fremae.py", "leanseg/losses/frequency.py"),
+        _ALL,
+        state="works",
+        recipes=("fremae_busi", "fremae_brats"),
+        tests=("Testing/engine/training/test_fremae.py", "Testing/engine/training/test_fremae_runs.py"),
+        aliases=("FreMIM",),
+    ),
+    System(
+        "pne",
+        "PNE loss",
+        "arXiv:2207.01417",
+        ("leanseg/losses/pne.py", "leanseg/training/pixel_contrast.py"),
+        _ALL,
+        state="works",
+        engine="slicewise",
+        recipes=("pne_busi",),
+        tests=("Testing/engine/losses/test_pne.py", "Testing/engine/training/test_pixel_contrast.py"),
+    ),
+    System(
+        "agln",
+        "AGLN",
+        "arXiv:2204.04363",
+        ("leanseg/networks/agln.py",),
+        _ALL,
+        state="works",
+        engine="slicewise",
+        recipes=("agln_busi",),
+        tests=("Testing/engine/networks/test_agln.py",),
+    ),
     System(
         "text_bcs",
         "TextBCS",
@@ -121,17 +207,42 @@ SYSTEMS: tuple[System, ...] = (
         "mf2_mvqa",
         "MF2-MVQA",
         "arXiv:2211.05991",
-        ("leanseg/networks/mf2_mvqa.py",),
+        ("leanseg/networks/mf2_mvqa.py", "leanseg/training/question_answering.py"),
         "TextGuidedSeg",
+        engine="question_answering",
+        recipes=("mf2_mvqa", "mf2_mvqa_ablation"),
+        tests=("Testing/engine/networks/test_mf2_mvqa.py", "Testing/engine/training/test_question_answering.py"),
         aliases=("MF²-MVQA",),
     ),
-    System("dsq", "DSQ: differentiable soft quantization", "arXiv:1908.05033", ("leanseg/quantization/dsq.py",), _ALL),
+    System(
+        "dsq",
+        "DSQ: differentiable soft quantization",
+        "arXiv:1908.05033",
+        ("leanseg/quantization/dsq.py",),
+        _ALL,
+        state="works",
+        engine="slicewise",
+        recipes=("t2kd_student_low_bits",),
+        tests=("Testing/engine/quantization/test_dsq.py", "Testing/engine/training/test_export_packed.py"),
+    ),
     System(
         "inq",
         "INQ with suggestive annotation",
         "arXiv:1803.04907",
-        ("leanseg/quantization/inq.py", "leanseg/inference/suggestive_annotation.py"),
+        (
+            "leanseg/quantization/inq.py",
+            "leanseg/inference/suggestive_annotation.py",
+            "leanseg/training/suggestive.py",
+        ),
         "UltrasoundKD",
+        state="works",
+        engine="slicewise",
+        recipes=("glas_attention_unet",),
+        tests=(
+            "Testing/engine/quantization/test_inq.py",
+            "Testing/engine/inference/test_suggestive_annotation.py",
+            "Testing/engine/training/test_suggestive.py",
+        ),
     ),
 )
 

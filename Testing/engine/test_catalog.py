@@ -4,6 +4,7 @@ import pytest
 
 from leanseg.catalog import SYSTEMS, System, find_system
 from leanseg.errors import UnknownNameError
+from leanseg.published import PUBLISHED, SOURCES
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "leanseg" / "training" / "recipes"
@@ -57,6 +58,17 @@ def test_what_works_has_home_tests_and_recipes(system: System) -> None:
 def test_what_works_has_its_models(system: System) -> None:
     cards = [ROOT / "Resources" / "Models" / model / "card.json" for model in system.models]
     assert [str(card.relative_to(ROOT)) for card in cards if not card.is_file()] == []
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.id)
+def test_every_system_says_what_is_published_and_how_ours_differs(system: System) -> None:
+    assert system.published.differs.endswith(".")
+    assert all(figure.source in SOURCES and figure.what and figure.value for figure in system.published.figures)
+    assert system.published.figures or "could not be read" in system.published.differs
+
+
+def test_nothing_is_published_of_a_system_that_is_not_there() -> None:
+    assert list(PUBLISHED) == [system.id for system in SYSTEMS]
 
 
 def test_every_recipe_belongs_to_a_system() -> None:

@@ -14,7 +14,7 @@ from leanseg.losses.overlap import DiceBCELoss
 from leanseg.losses.regions import RegionLoss, SoftmaxDiceLoss, regions_of_classes
 from leanseg.losses.weight_balance import WeightBalanceLoss
 from leanseg.schema import parse
-from leanseg.training.recipe import LossConfig
+from leanseg.training.loss_recipe import LossConfig
 
 LOSSES: dict[str, type[Any]] = {
     "weight_balance": WeightBalanceLoss,

@@ -59,8 +59,10 @@ def test_systems_as_json_have_exactly_the_fixed_keys(capfd: Captured) -> None:
     assert leanseg_main("systems", "--json") == 0
     rows = json.loads(capfd.readouterr().out)
     for row in rows:
-        assert list(row) == ["id", "title", "paper", "home", "tests", "recipe", "models", "module", "state"]
+        assert list(row)[:9] == ["id", "title", "paper", "home", "tests", "recipe", "models", "module", "state"]
+        assert list(row)[9:] == ["published", "differs"]
         assert row["state"] in ("works", "planned")
+        assert all(list(figure) == ["what", "value", "source"] for figure in row["published"]) and row["differs"]
     assert [row["id"] for row in rows] == [system.id for system in SYSTEMS]
     assert "t2kd_busi" in rows[0]["models"] and "t2kd_student" in rows[0]["recipe"]
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from leanseg.api import load_engine, segment
 from leanseg.errors import LeanSegError
+from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.phantom import ultrasound_phantom
 from leanseg.pictures import write_png
 from leanseg.processing.postprocess import PostprocessingConfig
@@ -17,6 +19,7 @@ from leanseg.training.evaluate import evaluate, record
 from leanseg.training.export import export
 from leanseg.training.recipe import Recipe, load_recipe
 from leanseg.training.run import train
+from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, read_bundle
 
 
@@ -129,3 +132,41 @@ def test_evaluation_is_recorded_beside_its_command(bundle: Bundle, data: Path) -
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(LeanSegError, match="holds no trained run"):
         export(tmp_path, tmp_path / "out", data)
+
+
+def test_agln_is_exported_slice_by_slice_and_its_graphs_agree(data: Path, tmp_path: Path) -> None:
+    settings = (
+        "config.encoder_widths=[4,6,8,12]",
+        "config.width=8",
+        "config.fused_width=12",
+        "preprocessing.size_ji=[64,64]",
+        "optimizer.epochs=6",
+        "optimizer.batch_size=4",
+        "optimizer.learning_rate=1e-2",
+    )
+    train(
+        load_recipe("agln_busi", settings), data, tmp_path / "run", resume=False, report=lambda done, total, what: None
+    )
+    bundle = export(tmp_path / "run", tmp_path / "agln_tiny", data)
+    assert (bundle.card.system, bundle.card.engine, bundle.card.network) == ("agln", "slicewise", "agln")
+    phantom = ultrasound_phantom("benign", seed=90, shape_ji=(64, 72))
+    fp32, int8 = (
+        segment(phantom.image, load_engine(str(bundle.folder), precision=p)).probabilities.array
+        for p in ("fp32", "int8")
+    )
+    assert fp32.shape[-2:] == (64, 72)
+    assert np.abs(fp32 - int8).max() > 0 and np.abs(fp32 - int8).mean() < 0.05
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_slice_wise_graphs_also_describe_the_image(bundle: Bundle, run: tuple[Recipe, Path], precision: str) -> None:
+    """By the mean of the deepest features, for `suggest_cases`."""
+    image = np.random.default_rng(0).random((1, 1, 64, 64), dtype=np.float32)
+    engine = load_engine(str(bundle.folder), precision=precision).engine  # type: ignore[arg-type]
+    assert isinstance(engine, SlicewiseEngine)
+    _, described = engine.look(image)
+    _, network = load_run(run[1])
+    with torch.no_grad():
+        expected = network.features(torch.from_numpy(image)).bottleneck.mean(dim=(2, 3))[0].numpy()  # type: ignore[operator]
+    assert described is not None and described.shape == (16,)
+    np.testing.assert_allclose(described, expected, atol=2e-3 if precision == "fp32" else 0.2 * expected.max())

@@ -5,8 +5,8 @@ from torch import nn
 from leanseg.errors import UnknownNameError
 from leanseg.losses.overlap import DiceBCELoss
 from leanseg.losses.weight_balance import WeightBalanceLoss
+from leanseg.training.loss_recipe import LossConfig
 from leanseg.training.objectives import LOSSES, Batch, Supervised, build_loss, decide
-from leanseg.training.recipe import LossConfig
 
 
 @pytest.fixture
