@@ -3,7 +3,8 @@
 The student at half its width sees 128 x 128 pixels of busi. Once for each seed its encoder is pre-trained on all images
 of the training part, without labels; then it is trained on 10, 25 and 100 % of them with labels, from that encoder and
 from scratch: the same images, augmentation, weights of everything else and number of steps. The figure is the Dice of
-lesions of busi:test at 0.5, as the network sees them.
+lesions of busi:test at 0.5, as the network sees them: mean and sample standard deviation over the seeds, and of the
+differences of pairs of one seed.
 
 Each cell writes RUNS/<fraction>_<seed>.json and is skipped when it is there, so the benchmark may be stopped at any
 time.
@@ -30,6 +31,7 @@ from leanseg.training.objectives import Supervised, build_loss
 from leanseg.training.recipe import Recipe, load_recipe
 from leanseg.training.trainer import Trainer
 
+COMMAND = "python benchmarks/pretraining.py RUNS --data DIR"
 FRACTIONS, SEEDS = (0.1, 0.25, 1.0), (0, 1, 2)
 STEPS, BATCH = 160, 8
 SMALL = ("config.widths=[8,16,32,64,128]", "preprocessing.size_ji=[128,128]", "optimizer.bf16=false")
@@ -112,6 +114,36 @@ def cell(fraction: float, seed: int, data: Path, runs: Path) -> dict[str, Any]:
     return result
 
 
+def summary(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By fraction, in percent, a figure for each seed; `difference` is pre-trained less scratch of the same seed."""
+    rows = []
+    for fraction in sorted({one["fraction"] for one in cells}):
+        same = [one for one in cells if one["fraction"] == fraction]
+        columns = {name: [100 * one[name] for one in same] for name in ("scratch", "pretrained")}
+        columns["difference"] = [b - a for a, b in zip(*columns.values(), strict=True)]
+        rows.append({"fraction": fraction, "images": same[0]["images"], "n": len(same), **columns})
+    return rows
+
+
+def shown(values: list[float]) -> str:
+    """Mean, and of more than one the sample standard deviation."""
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def for_page(rows: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
+    """What docs/systems.md says of it."""
+    what = "busi:test, Dice, percent, pre-trained, and change from scratch"
+    return {
+        "fremae": [
+            [
+                f"{what}; {100 * row['fraction']:g} % of the labels",
+                f"{shown(row['pretrained'])} (change {shown(row['difference'])}); n = {row['n']} seeds",
+            ]
+            for row in rows
+        ]
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path)
@@ -126,18 +158,15 @@ def main() -> None:
         wanted = [(float(arguments.cell[0]), int(arguments.cell[1]))]
     cells = [cell(fraction, seed, arguments.data, arguments.runs) for fraction, seed in wanted]
     table = Table("labels", "images", "scratch", "pretrained", "difference of pairs", "n")
-    rows = []
-    for fraction in sorted({one["fraction"] for one in cells}):
-        same = [one for one in cells if one["fraction"] == fraction]
-        columns = {name: [100 * one[name] for one in same] for name in ("scratch", "pretrained")}
-        columns["difference"] = [b - a for a, b in zip(*columns.values(), strict=True)]
-        rows.append({"fraction": fraction, "images": same[0]["images"], "n": len(same), **columns})
-        shown = [f"{statistics.mean(v):.2f} ± {statistics.pstdev(v):.2f}" for v in columns.values()]
-        table.add_row(f"{fraction:.0%}", str(same[0]["images"]), *shown, str(len(same)))
+    rows = summary(cells)
+    for row in rows:
+        figures = [shown(row[name]) for name in ("scratch", "pretrained", "difference")]
+        table.add_row(f"{row['fraction']:.0%}", str(row["images"]), *figures, str(row["n"]))
     Console(width=100).print(table)
     print(f"CPU seconds of all cells: {sum(one['cpu_seconds'] for one in cells):.0f}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        values = {"command": COMMAND, "systems": for_page(rows), "summary": rows, "cells": cells}
+        arguments.json.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ of the whole CPU, and a ratio of limited against unlimited is a lower bound. A p
 and named.
 
 layers   for each shape of the student at 128 x 128, eight convolutions with ReLU, back and forth between two widths
-dice     RUNS holds `float_sN`, `dsq44_sN`, `ste44_sN`, `dsq22_sN`, `ste22_sN`, `clip22_sN` for each seed N, as `leanseg
-         train t2kd_student_low_bits` wrote them with the settings that the recipe names; the hardened networks on BUSI's
-         test part, cut at 0.5
+dice     RUNS holds `float_sN`, `dsq44_sN`, `ste44_sN`, `dsq22_sN`, `ste22_sN`, `clip22_sN` for each seed N, from
+         `leanseg train t2kd_student_low_bits` with the settings that the recipe names; the hardened networks, on the
+         test part of BUSI, cut at 0.5
 """
 
 from __future__ import annotations

@@ -41,8 +41,10 @@ def main() -> None:
     quantize_and_look(slicer.util.getModuleWidget("UltrasoundKD"))
     slicer.mrmlScene.Clear(0)
     with tempfile.TemporaryDirectory() as folder:
-        which_case_next(slicer.util.getModuleWidget("UltrasoundKD"), Path(folder) / "breast_ultrasound")
+        os.chdir(folder)  # a picture shall show no path of this computer
+        which_case_next(slicer.util.getModuleWidget("UltrasoundKD"), Path("breast_ultrasound"))
         slicer.mrmlScene.Clear(0)
+        os.chdir(ROOT)
     slicer.util.selectModule("DynamicBrainSeg")
     APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     decisions(slicer.util.getModuleWidget("DynamicBrainSeg"))

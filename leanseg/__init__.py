@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from leanseg.answers import answer as answer
     from leanseg.api import Model as Model
     from leanseg.api import list_models as list_models
     from leanseg.api import load_engine as load_engine
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
     from leanseg.files.images import read_image as read_image
     from leanseg.files.seg_nrrd import write_segmentation as write_segmentation
     from leanseg.files.seg_nrrd import write_volume as write_volume
+    from leanseg.inference.precision_comparison import PrecisionComparison as PrecisionComparison
+    from leanseg.precisions import compare_precisions as compare_precisions
+    from leanseg.question_session import QuestionAnswer as QuestionAnswer
+    from leanseg.question_session import QuestionSession as QuestionSession
     from leanseg.segmentation import Segmentation as Segmentation
+    from leanseg.suggest import Suggestions as Suggestions
+    from leanseg.suggest import suggest_cases as suggest_cases
+    from leanseg.suggestion_state import SuggestionState as SuggestionState
     from leanseg.volume import Volume as Volume
     from leanseg.volume import VolumeGeometry as VolumeGeometry
 
 _HOMES = {
+    "answer": "answers",
     "Model": "api",
     "list_models": "api",
     "load_engine": "api",
@@ -38,7 +47,14 @@ _HOMES = {
     "read_image": "files.images",
     "write_segmentation": "files.seg_nrrd",
     "write_volume": "files.seg_nrrd",
+    "PrecisionComparison": "inference.precision_comparison",
+    "compare_precisions": "precisions",
+    "QuestionAnswer": "question_session",
+    "QuestionSession": "question_session",
     "Segmentation": "segmentation",
+    "Suggestions": "suggest",
+    "suggest_cases": "suggest",
+    "SuggestionState": "suggestion_state",
     "Volume": "volume",
     "VolumeGeometry": "volume",
 }

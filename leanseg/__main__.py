@@ -145,6 +145,9 @@ def _add_make_floor(verbs: _Verbs) -> None:
     export.add_argument("run", metavar="RUN", type=Path)
     export.add_argument("-o", "--output", metavar="BUNDLE", type=Path, required=True)
     export.add_argument("--data", metavar="DIR", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
+    export.add_argument(
+        "--set", metavar="key=value", action="append", default=[], help="round a float run, e.g. quantization.bits=4"
+    )
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from leanseg.errors import BundleError, IncompatibleInputError, LeanSegError, Mi
 from leanseg.files.images import read_image
 from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine, graph_shapes
+from leanseg.inference.question_answering import QuestionAnsweringEngine, question_engine
 from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
 from leanseg.inference.text_prompted import PARTS, TEXT, TextPromptedConfig, TextPromptedEngine
@@ -22,6 +23,7 @@ from leanseg.processing.preprocess import ModelInput, PreprocessingConfig, prepr
 from leanseg.prompts.encoder import SmallTextEncoder
 from leanseg.request import Device, Precision, Progress, UncertaintyKind, no_progress
 from leanseg.runtime.graph import Graph
+from leanseg.runtime.packed_graph import complete_graph, complete_graphs
 from leanseg.segmentation import Segmentation
 from leanseg.text_session import segment_by_text
 from leanseg.volume import Volume
@@ -38,7 +40,9 @@ class Model:
     """A bundle with the engine that runs it. The caller holds it; nothing is cached behind its back."""
 
     bundle: Bundle
-    engine: SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine | TextPromptedEngine
+    engine: (
+        SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine | TextPromptedEngine | QuestionAnsweringEngine
+    )
     device: str
     precision: str
     preprocessing: PreprocessingConfig | BrainPreprocessingConfig
@@ -92,7 +96,7 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
 def _slicewise(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
     """Engine and preprocessing of a model that does the same with every slice."""
     card = bundle.card
-    graph = _torch_graph(bundle) if device == "cuda" else _cpu_graph(bundle.graph(precision))
+    graph = _torch_graph(bundle) if device == "cuda" else _cpu_graph(complete_graph(bundle, precision))
     config = parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
     return SlicewiseEngine(graph, card.gmacs, len(card.labels)), config
 
@@ -108,7 +112,7 @@ def _dynamic(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
         raise BundleError(
             f"The card of {card.id} has {len(card.labels)} labels for {config.regions}. Restore the bundle."
         )
-    parts = bundle.graphs(precision)
+    parts = complete_graphs(bundle, precision)
     seen_ji = config.branches[-1].size_ji if config.window_step else preprocessing.size_ji
     shapes = graph_shapes(config, len(preprocessing.sequences), seen_ji)
     wanted = {name: (parts[part], shape) for name, (part, shape) in shapes.items() if part in parts}
@@ -124,7 +128,8 @@ def _sliding_window(bundle: Bundle, device: Device, precision: str) -> tuple[Any
         raise LeanSegError(f"{card.id} sees windows of a volume, which runs on the CPU only. Use --device cpu.")
     preprocessing = parse_section(BrainPreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
     config = parse_section(SlidingWindowConfig, card.engine_config, card.id, "card.engine_config")
-    return SlidingWindowEngine(_cpu_graph(bundle.graph(precision)), config, card.gmacs, len(card.labels)), preprocessing
+    graph = _cpu_graph(complete_graph(bundle, precision))
+    return SlidingWindowEngine(graph, config, card.gmacs, len(card.labels)), preprocessing
 
 
 def _text_prompted(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
@@ -134,7 +139,7 @@ def _text_prompted(bundle: Bundle, device: Device, precision: str) -> tuple[Any,
         raise LeanSegError(f"{card.id} answers prompts, which runs on the CPU only. Use --device cpu.")
     preprocessing = parse_section(PreprocessingConfig, card.preprocessing, card.id, "card.preprocessing")
     config = parse_section(TextPromptedConfig, card.engine_config, card.id, "card.engine_config")
-    parts = bundle.graphs(precision)
+    parts = complete_graphs(bundle, precision)
     if missing := [part for part in PARTS if part not in parts]:
         raise BundleError(f"The bundle of {card.id} has no graph {', '.join(missing)}. Restore the bundle.")
     with ThreadPoolExecutor() as pool:
@@ -149,6 +154,7 @@ _ENGINES: dict[str, Callable[[Bundle, Device, str], tuple[Any, Any]]] = {
     "dynamic_slicewise": _dynamic,
     "sliding_window": _sliding_window,
     "text_prompted": _text_prompted,
+    "question_answering": lambda bundle, device, precision: question_engine(bundle, device, precision, _cpu_graph),
 }
 
 
@@ -206,6 +212,8 @@ def segment(
     if isinstance(model, str):
         model = load_engine(model)
     engine = model.engine
+    if isinstance(engine, QuestionAnsweringEngine):
+        raise LeanSegError(f"{model.card.id} answers questions and outlines nothing. Use leanseg.answer.")
     if (overrides or cost_bias) and not isinstance(engine, DynamicSlicewiseEngine):
         raise LeanSegError(f"{model.card.id} does the same with every slice. Leave overrides and cost bias away.")
     if isinstance(engine, TextPromptedEngine):

@@ -202,7 +202,14 @@ SYSTEMS: tuple[System, ...] = (
         models=("text_bcs",),
         tests=("Testing/engine/networks/test_text_bcs.py", "Testing/engine/training/test_text_guided.py"),
     ),
-    System("cm_mask_sd", "CM-MaskSD", "arXiv:2305.11481", ("leanseg/networks/cm_mask_sd.py",), "TextGuidedSeg"),
+    System(
+        "cm_mask_sd",
+        "CM-MaskSD",
+        "arXiv:2305.11481",
+        ("leanseg/networks/cm_mask_sd.py", "leanseg/losses/masked_distillation.py", "leanseg/prompts/referring.py"),
+        "TextGuidedSeg",
+        tests=("Testing/engine/networks/test_cm_mask_sd.py", "Testing/engine/losses/test_masked_distillation.py"),
+    ),
     System(
         "mf2_mvqa",
         "MF2-MVQA",

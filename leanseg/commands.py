@@ -43,7 +43,7 @@ def models(arguments: argparse.Namespace) -> None:
 def _model_row(card: ModelCard) -> dict[str, Any]:
     from leanseg.catalog import SYSTEMS
 
-    sizes = {p: sum(file.bytes for file in card.files(p).values()) for p in card.precisions}
+    sizes = {p: card.bytes_of(p) for p in card.precisions}
     smallest = min(sizes, key=lambda precision: sizes[precision])
     return {
         "id": card.id,
@@ -64,21 +64,7 @@ def systems(arguments: argparse.Namespace) -> None:
     from leanseg.catalog import SYSTEMS
 
     if arguments.json:
-        rows = [
-            {
-                "id": system.id,
-                "title": system.title,
-                "paper": system.paper,
-                "home": list(system.home),
-                "tests": list(system.tests),
-                "recipe": list(system.recipes),
-                "models": list(system.models),
-                "module": system.module,
-                "state": system.state,
-            }
-            for system in SYSTEMS
-        ]
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print(json.dumps([system.to_json() for system in SYSTEMS], indent=1, ensure_ascii=False))
         return
     _print_table(("id", "state", "title", "home"), [[s.id, s.state, s.title, s.home[0]] for s in SYSTEMS])
 
@@ -237,9 +223,9 @@ def export(arguments: argparse.Namespace) -> None:
         from leanseg.training.data import data_root
         from leanseg.training.export import export as run_export
 
-    bundle = run_export(arguments.run, arguments.output, data_root(arguments.data))
-    for precision, graph in sorted(bundle.card.graphs.items()):
-        print(f"{precision}: {graph.file}, {graph.bytes / 1e6:.2f} MB")
+    bundle = run_export(arguments.run, arguments.output, data_root(arguments.data), arguments.set)
+    for name, file in sorted({**bundle.card.graphs, "weights": bundle.card.weights}.items()):
+        print(f"{name}: {file.file}, {file.bytes / 1e6:.2f} MB")
     print(f"Bundle: {bundle.folder}")
 
 

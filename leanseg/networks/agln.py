@@ -26,7 +26,8 @@ import torch
 from jaxtyping import Float
 from monai.networks.nets.resnet import ResNetFeatures
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from leanseg.networks.blocks.maps import conv_bn_relu, resized
 
 STRIDE = 32
 """Of the deepest stage; no side of the image may be shorter."""
@@ -60,18 +61,6 @@ class AGLNConfig:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"encoder_widths": list(self.encoder_widths)}
-
-
-def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
-
-
-def resized(x: Tensor, size_ji: torch.Size) -> Tensor:
-    return x if x.shape[-2:] == size_ji else F.interpolate(x, tuple(size_ji), mode="bilinear", align_corners=True)
 
 
 class ResNetEncoder(nn.Module):
@@ -205,12 +194,13 @@ class AGLNDecoder(nn.Module):
         for aggregate, lateral, fusions, encoded in stages:
             descriptors.append(aggregate(decoded[-1]))
             b = lateral(encoded)
-            a = resized(decoded[-1], b.shape[-2:])
+            a = resized(decoded[-1], b.shape[-2:], align_corners=True)
             for fusion, d in zip(fusions, descriptors, strict=True):  # type: ignore[call-overload]
                 a = fusion(a, b, d)
             decoded.append(a)
         scales = [decoded[0], *(smooth(x) for smooth, x in zip(self.smooth, decoded[1:], strict=True))]
-        fused: Tensor = self.fuse(torch.cat([resized(x, maps[0].shape[-2:]) for x in scales], dim=1))
+        finest = maps[0].shape[-2:]
+        fused: Tensor = self.fuse(torch.cat([resized(x, finest, align_corners=True) for x in scales], dim=1))
         return fused
 
 
@@ -240,4 +230,4 @@ class AGLN(nn.Module):
             raise ValueError(
                 f"AGLN needs height and width of at least {STRIDE}; got {tuple(image.shape[-2:])}. Enlarge the image."
             )
-        return resized(self.head(self.decoder(self.encoder(image))), image.shape[-2:])
+        return resized(self.head(self.decoder(self.encoder(image))), image.shape[-2:], align_corners=True)

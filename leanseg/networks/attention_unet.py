@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from leanseg.networks.blocks.maps import conv_bn_relu
 from leanseg.networks.blocks.med_adapter import AdapterConfig, ConvMedAdapter
 
 STUDENT_WIDTHS = (16, 32, 64, 128, 256)
@@ -68,17 +69,8 @@ class AttentionUNetFeatures(NamedTuple):
     """(batch, widths[-1], height / stride, width / stride)"""
 
 
-def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU; the grid is kept."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
-
-
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(conv_bn_relu(in_channels, out_channels), conv_bn_relu(out_channels, out_channels))
+    return nn.Sequential(*(conv_bn_relu(c, out_channels, bias=True) for c in (in_channels, out_channels)))
 
 
 class AttentionGate(nn.Module):
@@ -106,7 +98,8 @@ class DecoderStage(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.up = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), conv_bn_relu(in_channels, out_channels))
+        convolve = conv_bn_relu(in_channels, out_channels, bias=True)
+        self.up = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolve)
         self.gate = AttentionGate(out_channels)
         self.convs = double_conv(2 * out_channels, out_channels)
 

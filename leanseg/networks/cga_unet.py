@@ -9,6 +9,7 @@ Departures from the released code
   * Dropout is off in evaluation, and any grid in multiples of 8 is taken, as in TransBTS.
   * A learnable scalar that it defines and does not use is left out: 4,768,616 of its 4,768,617 parameters.
 Inferred
+  * Class centers are computed in float32 under autocast: bfloat16 would round the sum over a region.
   * Dropout of whole channels after the first convolution, as in TransBTS, whose encoder this is.
 
 Symbols: A attention logits (batch, label, K, J, I), an eighth of the grid; R regions, one-hot argmax of A; F features
@@ -84,12 +85,18 @@ def regions_of(attention: Float[Tensor, "batch label K J I"]) -> Float[Tensor, "
     return (attention.argmax(dim=1, keepdim=True) == labels).float()
 
 
+def _float32(x: Tensor) -> torch.autocast:
+    """Products inside are not rounded: sums over a region of any size."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
+
+
 def class_centers(
     features: Float[Tensor, "batch channel K J I"], regions: Float[Tensor, "batch label K J I"]
 ) -> Float[Tensor, "batch label channel"]:
     """mu_c = sum of F over R_c / (|R_c| + 1e-5)."""
     flat = regions.flatten(2)
-    return flat @ features.float().flatten(2).transpose(1, 2) / (flat.sum(dim=2, keepdim=True) + 1e-5)
+    with _float32(features):
+        return flat @ features.float().flatten(2).transpose(1, 2) / (flat.sum(dim=2, keepdim=True) + 1e-5)
 
 
 def add_centers(
@@ -98,7 +105,8 @@ def add_centers(
     centers: Float[Tensor, "batch label channel"],
 ) -> Float[Tensor, "batch channel K J I"]:
     """F' = F + sum over c of mu_c R_c: each voxel receives the center of its own class."""
-    return features + (centers.transpose(1, 2) @ regions.flatten(2)).view_as(features)
+    with _float32(features):
+        return features + (centers.transpose(1, 2) @ regions.flatten(2)).view_as(features)
 
 
 class CGAUNet(nn.Module):

@@ -44,7 +44,6 @@ _PAPER: dict[str, dict[str, Any]] = {
     "vit": {"width": 768, "depths": (12,), "heads": (12,), "patch": 16},
 }
 _VIT_STAGES = 4
-_VIT_IMAGE_PX = 224
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class MedTuningConfig:
     folder: str = ""
     """Of the backbone's weights, as `transformers` saves them."""
     random_backbone: bool = False
-    """Do without a folder: frozen random weights, for tests and counts alone."""
+    """Do without a folder: frozen random weights, for tests and counts, or where those of a run replace them."""
     in_channels: int = 4
     """FLAIR, T1ce, T1, T2."""
     out_channels: int = 4
@@ -73,13 +72,15 @@ class MedTuningConfig:
     depths: tuple[int, ...] = ()
     """Blocks of each stage of Swin; of ViT one number, a multiple of 4."""
     heads: tuple[int, ...] = ()
+    image_px: int = 224
+    """Side of the images that a ViT was trained on: so many position embeddings it has."""
 
     def __post_init__(self) -> None:
         if self.backbone not in _PAPER:
             raise UnknownNameError("backbone", self.backbone, _PAPER)
         self.adapter  # noqa: B018 - its checks
-        if min(self.in_channels, self.window) < 1 or self.out_channels < 2:
-            raise ValueError(f"channels and window must be positive, and labels at least 2; got {self}.")
+        if min(self.in_channels, self.window, self.image_px) < 1 or self.out_channels < 2:
+            raise ValueError(f"channels, window and image_px must be positive, and labels at least 2; got {self}.")
         sizes = self.sizes
         if len(sizes["depths"]) != len(sizes["heads"]) or min(sizes["depths"], default=0) < 1:
             raise ValueError(f"depths and heads need one number a stage; got {sizes['depths']} and {sizes['heads']}.")
@@ -119,7 +120,7 @@ def random_backbone(config: MedTuningConfig, **changes: Any) -> nn.Module:
     sizes, changes = config.sizes, {"attn_implementation": "eager"} | changes  # the fused one is not exported (2.13)
     if config.backbone == "vit":
         values = {
-            **{"hidden_size": sizes["width"], "intermediate_size": 4 * sizes["width"], "image_size": _VIT_IMAGE_PX},
+            **{"hidden_size": sizes["width"], "intermediate_size": 4 * sizes["width"], "image_size": config.image_px},
             **{"num_hidden_layers": sizes["depths"][0], "num_attention_heads": sizes["heads"][0]},
             **{"patch_size": sizes["patch"], "num_channels": config.in_channels},
         }
@@ -156,8 +157,6 @@ def load_backbone(config: MedTuningConfig) -> nn.Module:
         raise LeanSegError(
             f"{config.folder} cannot be read as a {config.backbone} ({str(error).splitlines()[0]})."
         ) from error
-    if config.backbone == "vit" and source.config.image_size != _VIT_IMAGE_PX:
-        made = random_backbone(config, image_size=source.config.image_size)
     made.load_state_dict(fitted(source.state_dict(), made.state_dict(), config.folder))
     return made
 
@@ -181,7 +180,7 @@ def fitted(source: dict[str, Tensor], target: dict[str, Tensor], folder: str) ->
         if value is None or value.shape != wanted.shape:
             came = "is missing" if value is None else f"is {tuple(value.shape)}, not {tuple(wanted.shape)}"
             raise LeanSegError(
-                f"The backbone in {folder} does not fit: {key} {came}. Set width, depths and heads to its."
+                f"The backbone in {folder} does not fit: {key} {came}. Set width, depths, heads and image_px to its."
             )
         result[key] = value
     return result

@@ -44,11 +44,20 @@ class WordPieces:
     def __call__(self, text: str) -> tuple[int, ...]:
         """The pieces of a text, at most `length`, beginning and end included; not padded."""
         pieces = [self._begin]
-        for word in _words(text[:MOST_CHARACTERS]):
+        for word in words_of(text[:MOST_CHARACTERS]):
             pieces += self._pieces(word)
             if len(pieces) >= self.length:
                 break
         return (*pieces[: self.length - 1], self._end)
+
+    @property
+    def words(self) -> list[str]:
+        """Whole words of the vocabulary."""
+        return [piece for piece in self._vocabulary if piece[:1].isalpha()]
+
+    def knows(self, word: str) -> bool:
+        """Whether a lower-case word is in the vocabulary as a whole."""
+        return word in self._vocabulary
 
     def padded(self, pieces: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Numbers and padding (1 where there is no piece) as the graphs take them, each (1, length)."""
@@ -74,7 +83,7 @@ class WordPieces:
         return pieces
 
 
-def _words(text: str) -> Iterator[str]:
+def words_of(text: str) -> Iterator[str]:
     """Lower-case words without accents; every punctuation mark and every CJK character is a word of its own."""
     word = ""
     for character in unicodedata.normalize("NFD", "".join(_clean(one) for one in text)):

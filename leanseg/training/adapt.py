@@ -52,6 +52,11 @@ def with_base(recipe: Recipe) -> Recipe:
         raise LeanSegError(
             f"The base {recipe.base} is a {card.network}; adapters fit into {', '.join(BASES)}. Choose another base."
         )
+    if card.quantization is not None:
+        raise LeanSegError(
+            f"The base {recipe.base} has packed weights, and adapters need those they were packed from. Choose another "
+            "base."
+        )
     adapters = parse(AdapterConfig, recipe.config.get("adapters", {}), "recipe.config.adapters")
     config, network = {**card.config, "adapters": dataclasses.asdict(adapters)}, card.network
     if network == "med_danet_v2":
@@ -63,9 +68,26 @@ def with_base(recipe: Recipe) -> Recipe:
         changes |= {"data": DataConfig(("brats:train",), ("brats:val",))} if recipe.data == DataConfig() else {}
     else:
         changes["preprocessing"] = parse(PreprocessingConfig, card.preprocessing, "preprocessing")
+    _check_decided(recipe, changes)
     if recipe.loss == LossConfig():
         changes["loss"] = LossConfig("regions" if "brain" in changes else "dice_bce")
     return dataclasses.replace(recipe, **changes)
+
+
+def _check_decided(recipe: Recipe, changes: dict[str, Any]) -> None:
+    """Nothing that the base decides may be set to something else.
+
+    Raises:
+        LeanSegError: it is.
+    """
+    open_values = {"system": "med_tuning", "network": "base", "preprocessing": PreprocessingConfig(), "brain": None}
+    found = [(name, getattr(recipe, name), left, changes.get(name, left)) for name, left in open_values.items()]
+    config = changes["config"]
+    found += [(f"config.{key}", value, None, config.get(key)) for key, value in recipe.config.items()]
+    for name, given, left, decided in found:
+        if given not in (left, decided) and name != "config.adapters":
+            what = "nothing" if decided is None else decided
+            raise LeanSegError(f"The base {recipe.base} decides {name}: {what}, not {given}. Leave {name} out.")
 
 
 def _trained_on(training: dict[str, Any], preprocessing: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from torch import nn
 from leanseg.catalog import find_system
 from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.sliding_window import SlidingWindowConfig
+from leanseg.networks import self_contained
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.segmentation import Segment
 from leanseg.training.provenance import data_licenses, stages_of, versions
@@ -54,7 +55,7 @@ def brain_card(
         labels=LABELS,
         engine=system.engine,
         network=recipe.network,
-        config=recipe.config,
+        config=self_contained(recipe.config),
         preprocessing=dataclasses.asdict(recipe.brain),
         postprocessing=dataclasses.asdict(PostprocessingConfig()),
         graphs={},

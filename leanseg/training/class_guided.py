@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from leanseg.losses.class_centers import ClassGuidanceConfig, InterClassLoss, attention_loss, attention_target
-from leanseg.losses.regions import REGION_NAMES
+from leanseg.losses.regions import classes_of_regions
 from leanseg.networks.cga_unet import CGAUNet
 from leanseg.training.objectives import Batch
 
@@ -54,7 +53,5 @@ class ClassGuided:
 
 def classes_of(targets: Tensor) -> Tensor:
     """(batch, k, j, i), 0 background, 1 necrosis, 2 edema, 3 enhancing, from nested regions (batch, 3, k, j, i)."""
-    assert targets.shape[1] == len(REGION_NAMES)
-    whole, core, enhancing = (targets > 0.5).unbind(1)
-    of_tumor = torch.where(enhancing, 3, torch.where(core, 1, 2))
-    return torch.where(whole, of_tumor, 0)
+    classes: Tensor = classes_of_regions(targets.flatten(2, 3)).argmax(dim=1).unflatten(1, targets.shape[2:4])
+    return classes

@@ -146,18 +146,22 @@ else:
 
 
 class _Reconstruction(_Base):
-    """Validates by the loss: there is nothing to compare a segmentation with."""
+    """Validates by the loss: there is nothing to compare a segmentation with.
+
+    It is that of the network that learns: the decoder has no running mean, and fits no other encoder.
+    """
 
     def validate(self) -> dict[str, float]:
         objective = self.objective
         assert isinstance(objective, FreMAE)
         objective.eval()
+        self.network.eval()
         objective.generator.manual_seed(objective.seed)  # hides the same pixels after every epoch
         total = 0.0
         batches = torch.arange(len(self.val)).split(self.recipe.optimizer.batch_size)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.bf16):
             for chosen in batches:
-                high, low = objective.losses(self.mean, self._images(chosen))
+                high, low = objective.losses(self.network, self._images(chosen))
                 loss = objective.config.high_weight * high + objective.config.low_weight * low
                 total += float(loss) * len(chosen) / len(self.val)
         return {"val_loss": total}

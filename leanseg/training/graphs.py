@@ -84,13 +84,28 @@ def export_onnx(
     if any_shape:
         height, width = (8 * torch.export.Dim(name, min=2, max=256) for name in ("height", "width"))
         shapes = ({0: torch.export.Dim("batch"), 2: height, 3: width},)
+    return as_onnx(network, (example,), ("image",), outputs, shapes, optimize)
+
+
+def as_onnx(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: tuple[Any, ...] | None = None,
+    optimize: bool = True,
+) -> onnx.ModelProto:
+    """A network in eval mode as a graph `inputs` -> `outputs` of the sizes of `example`, but for `shapes`.
+
+    Every graph of LeanSeg comes from here. `optimize` as of `export_onnx`.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls its own deprecated functions
         program = torch.onnx.export(
             network,
-            (example,),
-            input_names=["image"],
+            example,
+            input_names=list(inputs),
             output_names=list(outputs),
             opset_version=20,
             dynamo=True,
@@ -99,11 +114,14 @@ def export_onnx(
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
-    del model.metadata_props[:], model.graph.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]  # source lines of the exporter: large, and they name paths
-        node.doc_string = ""
+    return without_traces(program.model_proto)
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without what tools wrote into it, in place: source lines are large, and they name paths."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
     return model
 
 
@@ -168,7 +186,7 @@ def quantize_int8(
             calibrate_method=CalibrationMethod.MinMax,
             **options,
         )
-        return onnx.load(target)
+        return without_traces(onnx.load(target))
 
 
 def ancestors(graph: onnx.GraphProto, outputs: Collection[str]) -> set[str]:

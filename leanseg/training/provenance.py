@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from leanseg.training.data import LICENSES
+from leanseg.training.start import base_stages
 from leanseg.training.trainer import load_run
-from leanseg.weights.store import find_bundle
 
 
 def versions() -> dict[str, str]:
@@ -23,7 +23,7 @@ def stages_of(run: Path) -> list[dict[str, Any]]:
     recipe = load_run(run)[0]
     teachers = recipe.distillation.teachers.values() if recipe.distillation else ()
     members = recipe.decisions.bank if recipe.decisions else ()
-    stages: list[dict[str, Any]] = list(find_bundle(recipe.base).card.training["stages"]) if recipe.base else []
+    stages = base_stages(run) if recipe.base else []
     for earlier in (recipe.init, *recipe.average, *teachers, *members):
         stages += [stage for stage in (stages_of(Path(earlier)) if earlier else []) if stage not in stages]
     with (run / "log.csv").open(newline="", encoding="utf-8") as file:
@@ -34,7 +34,10 @@ def stages_of(run: Path) -> list[dict[str, Any]]:
         "last_loss": None if recipe.average else round(float(rows[-1]["loss"]), 4),
         "last_val_dice": round(float(rows[-1]["val_dice"]), 4) if "val_dice" in rows[-1] else None,
     }
-    return [*stages, {"recipe": recipe.to_json(), "log": log}]
+    values = recipe.to_json()
+    if folder := values["config"].get("folder"):  # which backbone it was, not where it lay
+        values["config"] = {**values["config"], "folder": Path(folder).name}
+    return [*stages, {"recipe": values, "log": log}]
 
 
 def data_licenses(stages: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leanseg.errors import LeanSegError, UnknownNameError
+from leanseg.losses.class_centers import ClassGuidanceConfig
 from leanseg.processing.brain import BrainPreprocessingConfig
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.quantization.config import QuantizationConfig
@@ -18,6 +19,10 @@ from leanseg.training.augment import AugmentConfig, SequenceAugmentConfig
 from leanseg.training.data.case import LESION_CLASSES
 from leanseg.training.data.patches import PatchesConfig
 from leanseg.training.deployment import DeploymentConfig
+from leanseg.training.fremae_recipe import FreMAEConfig
+from leanseg.training.loss_recipe import LossConfig, spell_out_losses
+from leanseg.training.question_recipe import QuestionsConfig
+from leanseg.training.settings import assign
 from leanseg.training.text_recipe import TextConfig
 
 if sys.version_info >= (3, 11):
@@ -25,8 +30,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-NETWORKS_3D = ("segresnet", "trans_bts")
+NETWORKS_3D = ("segresnet", "trans_bts", "trans_bts_v2", "cga_unet", "med_tuning")
 RECIPES = Path(__file__).parent / "recipes"
+_NEEDS = (
+    ("phases", "med_danet_v2"),
+    ("decisions", "med_danet"),
+    ("text", "text_bcs"),
+    ("questions", "mf2_mvqa"),
+    ("cga", "cga_unet"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,12 +75,6 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size) < 1 or self.learning_rate <= 0 or not 0 <= self.ema_decay < 1:
             raise ValueError("epochs, batch_size and learning_rate must be positive, ema_decay from 0 to below 1.")
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    name: str = "weight_balance"
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,11 @@ class Recipe:
     """Constructor values of the network."""
     seed: int = 0
     init: str = ""
-    """Run folder whose exported weights are the start; empty: random."""
+    """Run folder whose exported weights are the start, or whose encoder of a pre-training; empty: random."""
+    base: str = ""
+    """Bundle, by id or folder, whose frozen network is adapted (training/adapt.py); the network is then "base"."""
+    tune: tuple[str, ...] = ("head",)
+    """What of the base learns beside its adapters: `head`, `norms`."""
     average: tuple[str, ...] = ()
     """Runs of the same network: the mean of their weights is the result, nothing is trained (arXiv 2109.01903)."""
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
@@ -179,6 +189,12 @@ class Recipe:
     """Of both, after training."""
     text: TextConfig | None = None
     """What `text_bcs` is trained with."""
+    questions: QuestionsConfig | None = None
+    """What `mf2_mvqa` is trained with."""
+    cga: ClassGuidanceConfig | None = None
+    """What `cga_unet` is trained with."""
+    fremae: FreMAEConfig | None = None
+    """Pre-training of the encoder without labels."""
     quantization: QuantizationConfig | None = None
     """Of a network that learns to be quantized, alone or with teachers."""
 
@@ -192,22 +208,24 @@ class Recipe:
         Raises:
             ValueError: sections that exclude each other, or one that the network needs or cannot use.
         """
-        ways = {name: getattr(self, name) for name in ("distillation", "phases", "decisions", "text")}
+        ways = {name: getattr(self, name) for name in ("distillation", *dict(_NEEDS), "fremae")}
         chosen = [name for name, section in ways.items() if section is not None]
-        if self.average:
-            chosen.append("average")
+        chosen += [name for name in ("average", "base") if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other. Keep one of them.")
         if self.quantization is not None and chosen not in ([], ["distillation"]):
             raise ValueError(f"quantization and {chosen[0]} exclude each other. Keep one of them.")
-        for name, network in (("phases", "med_danet_v2"), ("decisions", "med_danet"), ("text", "text_bcs")):
+        more = {"quantization": self.quantization, "patches": self.patches}
+        self.loss.check_alone([*chosen, *(name for name, section in more.items() if section is not None)])
+        for name, network in _NEEDS:
             if name in chosen and self.network != network:
                 raise ValueError(f"[{name}] trains a {network}; the network is {self.network}. Leave [{name}] out.")
-            if name in chosen and (self.brain is None) != (name == "text"):
-                how = "does without [brain]" if name == "text" else "needs slices of brains. Add a section [brain]"
+            is_picture = name in ("text", "questions")
+            if name in chosen and (self.brain is None) != is_picture:
+                how = "does without [brain]" if is_picture else "needs slices of brains. Add a section [brain]"
                 raise ValueError(f"[{name}] {how}.")
-            if self.network == network and name not in chosen and not self.average:
-                learns = "learns" if name == "text" else "learns to decide"
+            if self.network == network and name not in chosen and not (self.average or self.fremae):
+                learns = "learns to decide" if name in ("phases", "decisions") else "learns"
                 raise ValueError(f"a {network} {learns} by [{name}] only. Add a section [{name}].")
         if self.decisions is not None and self.init:
             raise ValueError("init and decisions.bank both give the weights of the bank. Leave init out.")
@@ -223,6 +241,11 @@ class Recipe:
             raise ValueError(
                 f"{' and '.join(NETWORKS_3D)} need [patches] and [brain] and no other method, and only they do; the "
                 f"network is {self.network}."
+            )
+        if is_3d and self.config.get("out_channels", 4) != 4:
+            raise ValueError(
+                f"brains have 4 classes, background, necrosis, edema and enhancing tumor; out_channels is "
+                f"{self.config['out_channels']}. Leave it out."
             )
         if self.patches is not None:
             (_, height, width), (j, i) = self.patches.size_kji, self.size_ji
@@ -259,25 +282,6 @@ def load_recipe(name: str, overrides: typing.Iterable[str] = ()) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise LeanSegError(f"{path} is not valid TOML: {error}.") from error
-    for setting in overrides:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise LeanSegError(f"--set needs key=value; got {setting!r}.")
-        _assign(values, key.split("."), _toml_value(text))
+    assign(values, overrides)
+    spell_out_losses(values)
     return Recipe.from_json(values)
-
-
-def _toml_value(text: str) -> Any:
-    """`3`, `true`, `[1, 2]` as TOML reads them; anything else is a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise LeanSegError(f"--set: {key!r} is a value, not a section.")
-    values[keys[-1]] = value

@@ -8,18 +8,24 @@ from pathlib import Path
 from torch import Tensor
 
 from leanseg.errors import LeanSegError
+from leanseg.losses.pne import PNEConfig
 from leanseg.networks.attention_unet import AttentionUNet
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet import MedDANet
 from leanseg.networks.med_danet_v2 import MedDANetV2
 from leanseg.networks.text_bcs import TextBCSConfig
 from leanseg.schema import parse
+from leanseg.training.adapt import Adaptation, with_base
+from leanseg.training.class_guided import ClassGuided
 from leanseg.training.data.arrays import TrainingArrays, load_parts
 from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
+from leanseg.training.fremae import FreMAE, Pretrainer, VolumePretrainer
 from leanseg.training.med_danet import DecisionTraining, load_bank
 from leanseg.training.med_danet_v2 import SegmentationLoss, ThreePhases
 from leanseg.training.objectives import Objective, Supervised, build_loss
+from leanseg.training.pixel_contrast import PixelContrast, feature_channels
 from leanseg.training.quantized import QuantizationAware
+from leanseg.training.question_answering import train_questions
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
 from leanseg.training.t2kd import JointDistillation
 from leanseg.training.text_guided import TextGuided
@@ -37,13 +43,17 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     Raises:
         LeanSegError: the recipe names data, teachers, members or losses that do not exist or do not fit.
     """
+    if recipe.questions is not None:
+        return train_questions(recipe, data, folder, resume, report)
+    recipe = with_base(recipe) if recipe.base else recipe
     load = load_parts if recipe.text is None else load_text_pairs
     train_arrays, val_arrays = (load(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))
     objective = _objective(recipe, train_arrays)
     if recipe.quantization is not None:
         objective = QuantizationAware(objective, recipe.quantization, recipe.optimizer.epochs)
     try:
-        kind = Trainer if recipe.patches is None else VolumeTrainer
+        kinds = (Trainer, VolumeTrainer) if recipe.fremae is None else (Pretrainer, VolumePretrainer)
+        kind: type[Trainer] = kinds[recipe.patches is not None]
         trainer = kind(recipe, train_arrays, val_arrays, objective, folder, report)
         if isinstance(objective, DecisionTraining) and recipe.decisions is not None:
             _begin_stage_2(trainer, objective, recipe.decisions)
@@ -68,6 +78,15 @@ def _objective(recipe: Recipe, arrays: TrainingArrays) -> Objective:
         return DecisionTraining(recipe.decisions.cost_weight)
     if recipe.text is not None and isinstance(arrays, TextPairs):
         return _text_guided(recipe, recipe.text, arrays)
+    if recipe.cga is not None:
+        return ClassGuided(loss, recipe.cga)
+    if recipe.fremae is not None:
+        return FreMAE.of(recipe, arrays)
+    if recipe.base:
+        return Adaptation(loss, recipe.tune)
+    if "pne" in recipe.loss.auxiliary:
+        config = parse(PNEConfig, recipe.loss.auxiliary["pne"], "options of pne")
+        return PixelContrast(loss, config, feature_channels(recipe), recipe.seed)
     return Supervised(loss)
 
 

@@ -1,9 +1,13 @@
-"""Where a network starts: at the weights of an earlier run, at its encoder, or at a bundle's weights."""
+"""Where a network starts: at the weights of an earlier run, at its encoder, or at those of a bundle or a file."""
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
+from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
@@ -15,6 +19,7 @@ from leanseg.training.recipe import Recipe
 from leanseg.weights.store import find_bundle
 
 _log = logging.getLogger(__name__)
+_BASE_STAGES = "base_stages.json"
 
 
 def start_at_run_(network: nn.Module, recipe: Recipe, start_recipe: Recipe, start: nn.Module) -> nn.Module:
@@ -59,6 +64,30 @@ def give_encoder_(network: nn.Module, tensors: dict[str, Tensor], where: str) ->
     )
 
 
+def start_at_encoder_(encoder: nn.Module, start: str, option: str, widths: str) -> None:
+    """Give `encoder` that of the trained attention_unet `start`: the id of a bundle, or a safetensors file.
+
+    `option` names the setting of the recipe that says `start`, `widths` that of the encoder's sizes.
+
+    Raises:
+        UnknownNameError: neither a file nor a bundle.
+        LeanSegError: it cannot be read, or its encoder is of another shape.
+    """
+    path = Path(start)
+    try:
+        is_file = path.is_file() or path.suffix == ".safetensors"
+        tensors = load(path.read_bytes() if is_file else find_bundle(start).weights())
+    except (OSError, SafetensorError) as error:
+        raise LeanSegError(
+            f"{start}, the recipe's {option}, cannot be read ({error}). Give the id of a model, or a safetensors file."
+        ) from error
+    prefix, own = "encoder.", encoder.state_dict()
+    its = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    if {key: value.shape for key, value in its.items()} != {key: value.shape for key, value in own.items()}:
+        raise LeanSegError(f"The encoder in {start} has other shapes than {widths}. Use those it was made with.")
+    encoder.load_state_dict({key: value.to(own[key].dtype) for key, value in its.items()})
+
+
 def start_at_base_(network: nn.Module, recipe: Recipe) -> nn.Module:
     """Give an adapted network the weights of the bundle `recipe.base`; only its adapters keep their own.
 
@@ -76,6 +105,28 @@ def start_at_base_(network: nn.Module, recipe: Recipe) -> nn.Module:
         raise LeanSegError(f"The weights of {recipe.base} do not fit {recipe.network}. Choose another base.")
     network.load_state_dict(taken, strict=False)
     return network
+
+
+def keep_base_stages(recipe: Recipe, folder: Path) -> None:
+    """Write into a new run where its base comes from, so that the run is exported without it."""
+    if recipe.base:
+        stages = find_bundle(recipe.base).card.training["stages"]
+        (folder / _BASE_STAGES).write_text(json.dumps(stages, indent=1), encoding="utf-8")
+
+
+def base_stages(folder: Path) -> list[dict[str, Any]]:
+    """What `keep_base_stages` has written into a run that has a base.
+
+    Raises:
+        LeanSegError: it is not there, or damaged.
+    """
+    try:
+        stages: list[dict[str, Any]] = json.loads((folder / _BASE_STAGES).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LeanSegError(
+            f"The run {folder} does not say where its base comes from ({_BASE_STAGES}). Train it again."
+        ) from error
+    return stages
 
 
 def is_adapter(key: str, network: nn.Module) -> bool:

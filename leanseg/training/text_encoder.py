@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from leanseg.networks.text_encoder import SmallTextNetwork, TextEncoderConfig
 from leanseg.prompts.encoder import SmallTextEncoder
 from leanseg.runtime.graph import Arrays
 from leanseg.schema import parse
-from leanseg.training.graphs import store_weights_as_fp16
+from leanseg.training.graphs import as_onnx, store_weights_as_fp16
 
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -130,22 +128,4 @@ def text_graph(network: SmallTextNetwork) -> onnx.ModelProto:
     Weights are stored as float16, all is computed in float32. The network goes into eval mode.
     """
     example = (torch.full((1, network.config.length), 2.0), torch.zeros(1, network.config.length))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls its own deprecated functions
-        program = torch.onnx.export(
-            _Exported(network).eval(),
-            example,
-            input_names=["ids", "padding"],
-            output_names=["tokens"],
-            opset_version=20,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    del model.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]  # source lines of the exporter: large, and they name paths
-        node.doc_string = ""
-    return store_weights_as_fp16(model)
+    return store_weights_as_fp16(as_onnx(_Exported(network).eval(), example, ("ids", "padding"), ("tokens",)))

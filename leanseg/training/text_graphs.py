@@ -14,9 +14,7 @@ logits become evidence, stay in float32: they are small. What is not INT8 is sto
 from __future__ import annotations
 
 import copy
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +32,7 @@ from leanseg.inference.text_prompted import IMAGE, PROMPT
 from leanseg.losses.evidential import dirichlet
 from leanseg.networks.text_bcs import TextBCS
 from leanseg.runtime.graph import Graph
-from leanseg.training.graphs import fold_batch_norm, store_weights_as_fp16
+from leanseg.training.graphs import as_onnx, fold_batch_norm, store_weights_as_fp16, without_traces
 
 OUTPUTS = ("probabilities", "uncertainty", "existence")
 _IN_FLOAT = ("head.weight",)
@@ -134,7 +132,8 @@ def prompted_graphs(network: TextBCS, temperature: float, samples: TextSamples) 
     }
     graphs = {}
     for name, (part, outputs, calibration) in parts.items():
-        fp32 = _as_onnx(part.eval(), calibration[0], outputs)
+        example = tuple(torch.from_numpy(array) for array in calibration[0].values())
+        fp32 = as_onnx(part.eval(), example, tuple(calibration[0]), outputs)
         graphs[f"{name}_int8"] = _rest_as_fp16(_int8_convolutions(fp32, calibration)).SerializeToString()
         graphs[f"{name}_fp32"] = store_weights_as_fp16(fp32).SerializeToString()
     return graphs
@@ -148,34 +147,6 @@ def run_graphs(image: Graph, prompt: Graph, inputs: Mapping[str, NDArray[np.floa
 
 def _named(features: Sequence[Tensor]) -> Arrays:
     return {f"f{n}": np.asarray(feature.numpy()) for n, feature in enumerate(features)}
-
-
-def _as_onnx(part: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> onnx.ModelProto:
-    """A graph of batch 1 and fixed sizes; `inputs` are an example."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter calls its own deprecated functions
-        program = torch.onnx.export(
-            part,
-            tuple(torch.from_numpy(array) for array in inputs.values()),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            opset_version=20,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    return _bare(model)
-
-
-def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without what tools wrote into it, in place: source lines are large, and they name paths."""
-    del model.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return model
 
 
 class _Calibration:
@@ -211,7 +182,7 @@ def _int8_convolutions(model: onnx.ModelProto, calibration: Iterable[Arrays]) ->
             extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
         )
         result = onnx.load(target)
-    return _bare(result)
+    return without_traces(result)
 
 
 def _rest_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

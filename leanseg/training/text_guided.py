@@ -13,12 +13,10 @@ trained. All draws come from (seed, epoch), so that a resumed run repeats the un
 from __future__ import annotations
 
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,6 +33,7 @@ from leanseg.training.data.text_pairs import TextPairs
 from leanseg.training.objectives import Batch
 from leanseg.training.prompting import Person, Said, Seen
 from leanseg.training.simulated_user import next_clicks
+from leanseg.training.start import start_at_encoder_
 from leanseg.training.text_reading import Reader, learn_scale
 from leanseg.training.text_recipe import TextConfig
 
@@ -72,11 +71,11 @@ class TextGuided:
         """What a network is given before it is trained: a trained encoder, and, if `new`, how tokens are scaled.
 
         Raises:
-            LeanSegError: as `start_encoder`.
+            LeanSegError: as `start_at_encoder_`.
         """
         text_bcs = checked(network)
         if self.config.start:
-            start_encoder(text_bcs, Path(self.config.start))
+            start_at_encoder_(text_bcs.encoder, self.config.start, "text.start", "config.widths")
         if new and self.reader is not None and isinstance(text_bcs.token_scale, TokenScale):
             learn_scale(text_bcs.token_scale, self.reader)
 
@@ -230,25 +229,3 @@ def checked(network: nn.Module) -> TextBCS:
     if not isinstance(network, TextBCS):
         raise LeanSegError(f"Training with text needs a text_bcs; got {type(network).__name__}.")
     return network
-
-
-def start_encoder(network: TextBCS, path: Path) -> None:
-    """Give the network the encoder of a trained attention_unet.
-
-    Raises:
-        LeanSegError: no such file, or its encoder is of another shape.
-    """
-    try:
-        tensors = load_file(path)
-    except OSError as error:
-        raise LeanSegError(
-            f"{path}, the recipe's text.start, cannot be read ({error}). Give a safetensors file."
-        ) from error
-    encoder = {k.removeprefix("encoder."): v.float() for k, v in tensors.items() if k.startswith("encoder.")}
-    own = network.encoder.state_dict()
-    shapes, wanted = ({k: v.shape for k, v in one.items()} for one in (encoder, own))
-    if shapes != wanted:
-        raise LeanSegError(
-            f"The encoder in {path} has other shapes than config.widths. Use the widths it was made with."
-        )
-    network.encoder.load_state_dict({k: v.to(own[k].dtype) for k, v in encoder.items()})

@@ -17,7 +17,7 @@ class TextConfig:
     is said in training, for a network without text."""
     encoder_kind: str = "small"
     start: str = ""
-    """Safetensors file of an `attention_unet` whose encoder is the start (the shipped student); empty: random."""
+    """Id of a bundle, or safetensors file, of an `attention_unet` whose encoder is the start; empty: random."""
     per_part: int = 600
     """Images that are drawn of each part of the data in an epoch, others each time, all where there are fewer."""
     describe_px: int = 96

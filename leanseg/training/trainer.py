@@ -2,11 +2,10 @@
 
 A run folder holds `recipe.json`, `log.csv`, `weights.safetensors` (running mean of the weights after the last
 finished epoch) and `resume.safetensors` (everything needed to go on, in one file that is replaced at once). Every
-random draw of an epoch comes from a generator seeded by (seed, epoch), so a resumed run repeats the uninterrupted
-one exactly.
+random draw comes from a generator seeded by (seed, epoch), so a resumed run repeats the uninterrupted one exactly.
 
-The last epoch is kept, not the best on the validation split: with 65 lesions there, the best epoch is mostly the
-luckiest (docs/adr/0003-the-last-epoch.md).
+The last epoch is kept, not the best on the validation split: the best is mostly the luckiest
+(docs/adr/0003-the-last-epoch.md).
 """
 
 from __future__ import annotations
@@ -29,13 +28,14 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from leanseg.errors import LeanSegError
-from leanseg.networks import build_network
-from leanseg.quantization.layers import go_on_, harden_, quantize_
+from leanseg.networks import build_network, self_contained
+from leanseg.quantization.layers import harden_, quantize_
 from leanseg.training.augment import move, random_grid, random_intensity, random_sequences
 from leanseg.training.data.arrays import TrainingArrays
 from leanseg.training.metrics import dice_of_cases
 from leanseg.training.objectives import Batch, Objective, PhasedObjective, decide
 from leanseg.training.recipe import Recipe
+from leanseg.training.start import keep_base_stages, start_at_base_, start_at_run_
 
 Report = Callable[[int, int, str], object]
 _WEIGHTS = "weights.safetensors"
@@ -46,14 +46,11 @@ def new_network(recipe: Recipe) -> nn.Module:
     """The recipe's network with weights drawn from its seed, or read from its `init` run, and then quantized."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = build_network(recipe.network, recipe.config)
+        network = build_network(recipe.network, self_contained(recipe.config) if recipe.init else recipe.config)
+    if recipe.base:
+        return start_at_base_(network, recipe)
     if recipe.init:
-        start_recipe, start = load_run(Path(recipe.init), hard=False)
-        if (start_recipe.network, start_recipe.config) != (recipe.network, recipe.config):
-            raise LeanSegError(f"{recipe.init} is of another network than {recipe.id}. Give both the same config.")
-        if start_recipe.quantization is not None:
-            return go_on_(network, recipe.quantization, start.state_dict(), start_recipe.quantization)
-        network.load_state_dict(start.state_dict())
+        return start_at_run_(network, recipe, *load_run(Path(recipe.init), hard=False))
     return quantize_(network, recipe.quantization)
 
 
@@ -68,7 +65,7 @@ def load_run(folder: Path, hard: bool = True) -> tuple[Recipe, nn.Module]:
     try:
         recipe = _recipe_of(folder)
         with torch.random.fork_rng(devices=[]):  # the random weights are replaced at once
-            network = quantize_(build_network(recipe.network, recipe.config), recipe.quantization)
+            network = quantize_(build_network(recipe.network, self_contained(recipe.config)), recipe.quantization)
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
@@ -99,6 +96,8 @@ class Trainer:
         if isinstance(self.objective, PhasedObjective):
             groups = self.objective.parameter_groups(self.network)
         self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
+        self._parts: dict[str, nn.Module] = {"network": self.network, "mean": self.mean}
+        self._parts |= {"objective": self.objective} if isinstance(self.objective, nn.Module) else {}  # if it learns
         self.epoch = 0
         self.log: list[dict[str, float]] = []
 
@@ -130,7 +129,7 @@ class Trainer:
             self.epoch += 1
             self.log.append(row | {"seconds": round(time.perf_counter() - started, 2)})
             self._save()
-            what = f"loss {row['loss']:.3f}  val Dice {row['val_dice']:.3f}  empty {row['val_empty']:.2f}"
+            what = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k == "loss" or "val_" in k)
             if self.report(self.epoch, self.recipe.optimizer.epochs, what) is False:
                 break
         return self.mean
@@ -164,6 +163,7 @@ class Trainer:
             raise LeanSegError(f"{self.folder} holds a run. Go on with --resume, or give another --out.")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "recipe.json").write_text(json.dumps(self.recipe.to_json(), indent=1), encoding="utf-8")
+        keep_base_stages(self.recipe, self.folder)
 
     def _learning_rate(self, step: int, starts_at: float = 0.0, restarts_at: Sequence[float] = ()) -> float:
         """Of a group whose warm-up begins at this fraction of all epochs, and again at others; before that it rests."""
@@ -220,7 +220,7 @@ class Trainer:
                 raise LeanSegError(f"The loss became {loss.item()} in epoch {self.epoch + 1}. Lower the learning rate.")
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 5.0)
             self.optimizer.step()
             self._update_mean(min(options.ema_decay, (step + 1) / (step + 10)))
             for key, value in {"loss": loss, **parts}.items():
@@ -258,8 +258,7 @@ class Trainer:
         return logits
 
     def _save(self) -> None:
-        tensors: dict[str, Tensor] = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"mean/{k}": v for k, v in self.mean.state_dict().items()}
+        tensors = {f"{name}/{k}": v for name, part in self._parts.items() for k, v in part.state_dict().items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{key}": value for key, value in state.items()}
         keys = list(dict.fromkeys(key for row in self.log for key in row))
@@ -280,8 +279,8 @@ class Trainer:
         with safe_open(path, framework="pt") as file:
             state: dict[str, Any] = json.loads(file.metadata()["state"])
         tensors = load_file(path)
-        self.network.load_state_dict(_section(tensors, "network/"))
-        self.mean.load_state_dict(_section(tensors, "mean/"))
+        for name, part in self._parts.items():
+            part.load_state_dict(_section(tensors, f"{name}/"))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _section(tensors, "optimizer/").items():
             number, name = key.split("/")

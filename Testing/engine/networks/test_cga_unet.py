@@ -86,6 +86,15 @@ def test_voxels_of_a_region_may_change_places(features: Tensor, regions: Tensor)
     torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
 
 
+def test_centers_are_not_rounded_under_autocast(features: Tensor, regions: Tensor) -> None:
+    expected = class_centers(features, regions)
+    with torch.autocast("cpu", torch.bfloat16):
+        centers = class_centers(features, regions)
+        added = add_centers(features, regions, centers)
+    assert centers.dtype == torch.float32 and torch.equal(centers, expected)
+    assert torch.equal(added, add_centers(features, regions, expected))
+
+
 def test_an_empty_region_has_its_center_at_0_and_no_nan(features: Tensor, regions: Tensor) -> None:
     features.requires_grad_()
     centers = class_centers(features, regions)

@@ -207,6 +207,20 @@ def test_a_backbone_of_3_channels_another_window_and_more_blocks_is_read_from_it
     assert network(image(side=16)).shape == (1, 3, 3, 16, 16)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_vit_of_other_images_needs_their_size_in_its_config(tmp_path: Path) -> None:
+    config = {**SMALL_VIT, "random_backbone": False, "folder": str(tmp_path)}
+    source = random_backbone(MedTuningConfig(**config), image_size=32)
+    source.save_pretrained(tmp_path)  # type: ignore[operator]
+    with pytest.raises(LeanSegError, match=r"position_embeddings is \(1, 5, 12\), .*Set width, depths, .* image_px"):
+        MedTuning(MedTuningConfig(**config))
+    network = MedTuning(MedTuningConfig(**config, image_px=32))
+    assert torch.equal(
+        network.backbone.state_dict()["embeddings.position_embeddings"],
+        source.state_dict()["embeddings.position_embeddings"],
+    )
+
+
 def test_a_backbone_of_another_width_says_which_tensor_does_not_fit(tmp_path: Path) -> None:
     wide = random_backbone(MedTuningConfig(**{**SMALL, "width": 24}))
     narrow = random_backbone(MedTuningConfig(**SMALL))

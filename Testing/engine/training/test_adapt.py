@@ -1,6 +1,8 @@
 """A shipped model is adapted to a few cases: the base rests, the adapters learn, and what comes out is a bundle."""
 
-from dataclasses import replace
+import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from leanseg.networks.blocks.med_adapter import ConvMedAdapter
 from leanseg.networks.blocks.residual_unet import ResidualUNet
 from leanseg.networks.med_danet_v2 import MedDANetV2
 from leanseg.phantom import ultrasound_phantom
+from leanseg.quantization.config import QuantizationConfig
 from leanseg.runtime.torch_graph import TorchGraph
 from leanseg.training.adapt import Adaptation, tuned_parameters, with_base
 from leanseg.training.data.arrays import BRATS_FOLDER
 from leanseg.training.data.brats import read_cases, read_sequences
 from leanseg.training.export import export
 from leanseg.training.objectives import build_loss
+from leanseg.training.provenance import stages_of
 from leanseg.training.recipe import LossConfig, OptimizerConfig, Recipe, load_recipe
 from leanseg.training.run import train
 from leanseg.training.start import is_adapter
@@ -88,6 +92,33 @@ def test_what_the_recipe_names_is_kept() -> None:
     assert recipe.config["adapters"]["ratio"] == 2 and recipe.config["width"] == 16
 
 
+def test_the_values_of_the_base_may_be_repeated() -> None:
+    again = ("preprocessing.size_ji=[128,128]", "config.widths=[16,32,64,128,256]", "system=t2kd_attention_unet")
+    assert recipe_of("t2kd_busi", *again) == recipe_of("t2kd_busi")
+    assert recipe_of("med_danet_v2", "brain.size_ji=[192,160]") == recipe_of("med_danet_v2")
+    recipe = recipe_of("t2kd_busi")
+    assert with_base(recipe) == recipe
+
+
+@pytest.mark.parametrize(
+    ("base", "setting", "says"),
+    [
+        ("t2kd_busi", "preprocessing.size_ji=[64,64]", r"preprocessing: .*\(128, 128\).*, not .*\(64, 64\)"),
+        ("t2kd_busi", "brain.size_ji=[192,160]", "brain: nothing, not BrainPreprocessingConfig"),
+        ("med_danet_v2", "brain.size_ji=[96,96]", r"brain: .*\(192, 160\).*, not .*\(96, 96\)"),
+        ("med_danet_v2", "preprocessing.size_ji=[64,64]", r"preprocessing: .*, not .*\(64, 64\)"),
+        ("t2kd_busi", "system=trans_bts", "system: t2kd_attention_unet, not trans_bts"),
+        ("t2kd_busi", "network=residual_unet", "network: attention_unet, not residual_unet"),
+        ("t2kd_busi", "config.widths=[4,8]", r"config\.widths: .*256\], not \[4, 8\]"),
+        ("med_danet_v2", "config.paste=zeros", r"config\.paste: nothing, not zeros"),
+    ],
+)
+def test_what_the_base_decides_cannot_be_set(base: str, setting: str, says: str) -> None:
+    with pytest.raises(LeanSegError, match=rf"^The base {base} decides {says}.*Leave [a-z.]+ out") as caught:
+        recipe_of(base, setting)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -101,6 +132,14 @@ def test_what_the_recipe_names_is_kept() -> None:
 def test_what_cannot_be_adapted_is_one_clear_line(settings: tuple[str, ...], says: str) -> None:
     with pytest.raises(LeanSegError, match=says):
         with_base(load_recipe("adapt", settings))
+
+
+def test_a_packed_base_is_refused(student: Bundle, tmp_path: Path) -> None:
+    packed = replace(student.card, quantization=asdict(QuantizationConfig()))
+    base = write_bundle(packed, {"fp32": b"not used"}, b"codes", tmp_path / "packed")
+    with pytest.raises(LeanSegError, match=r"^The base .*packed has packed weights, .*Choose another base") as caught:
+        with_base(load_recipe("adapt", (f"base={base.folder}",)))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_base_that_does_not_exist_suggests_the_nearest() -> None:
@@ -253,10 +292,25 @@ def test_an_adapted_brain_model_is_exported_and_segments(brains: Path, tmp_path:
 
 
 def test_the_recipe_of_a_run_is_complete(run: Path) -> None:
-    """The bundle of the base is needed to begin with, and never again."""
     recipe, _ = load_run(run)
     values: dict[str, Any] = recipe.to_json()
     assert values["network"] == "attention_unet" and values["config"]["adapters"]["fourier_output"] == "real"
     assert recipe.optimizer == OptimizerConfig(
         learning_rate=3e-3, epochs=2, batch_size=4, weight_decay=1e-4, ema_decay=0.98, bf16=False
     )
+
+
+def test_a_run_is_exported_when_its_base_is_gone(student: Bundle, run: Path, data: Path, tmp_path: Path) -> None:
+    """The bundle of the base is needed to begin and to go on; where it comes from is kept in the run."""
+    before = json.loads(json.dumps(stages_of(run)))
+    away = student.folder.rename(tmp_path / "elsewhere")
+    try:
+        card = export(run, tmp_path / "ours", data).card
+        with pytest.raises(LeanSegError, match=r"student is not a bundle|no model named"):
+            train(load_recipe("adapt", (*FEW, f"base={student.folder}")), data, run, resume=True, report=silent)
+    finally:
+        away.rename(student.folder)
+    assert card.training["stages"] == before and before[-2]["recipe"]["id"] == "t2kd_busi"
+    shutil.copytree(run, tmp_path / "older", ignore=shutil.ignore_patterns("base_stages.json"))
+    with pytest.raises(LeanSegError, match=r"older does not say where its base comes from \(base_stages\.json\)"):
+        stages_of(tmp_path / "older")

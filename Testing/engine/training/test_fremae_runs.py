@@ -183,6 +183,19 @@ def steps_to_enough(recipe: Recipe, folder: Path) -> int:
     return trainer.epoch
 
 
+def test_encoder_and_decoder_of_one_moment_are_validated_in_evaluation_mode(tmp_path: Path) -> None:
+    """Not the running mean of the encoder, to which no decoder belongs."""
+    recipe = phantom_recipe(0, 1, 8, fremae=FreMAEConfig(half_width=4))
+    trainer = Pretrainer(recipe, PHANTOMS, PHANTOMS, FreMAE.of(recipe, PHANTOMS), tmp_path)
+    before = trainer.validate()
+    for value in trainer.mean.parameters():
+        value.zero_()
+    trainer.network.train()
+    state = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    assert trainer.validate() == before
+    assert all(torch.equal(state[key], value) for key, value in trainer.network.state_dict().items())
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 def test_a_pretrained_encoder_needs_half_the_steps_to_the_same_dice(seed: int, tmp_path: Path) -> None:
     """Six labeled phantoms, and 64 others without labels; everything else is the same."""

@@ -18,6 +18,7 @@ from leanseg.training.graphs import (
     fold_batch_norm,
     quantize_int8,
     store_weights_as_fp16,
+    without_traces,
 )
 
 SIZE = (32, 48)
@@ -72,6 +73,18 @@ def test_the_fp32_graph_is_the_calibrated_network(
 
 def test_the_graph_names_no_source_file(exported: onnx.ModelProto) -> None:
     assert b".py" not in exported.SerializeToString()
+    assert not exported.graph.metadata_props
+
+
+def test_what_tools_wrote_into_a_graph_is_taken_out(exported: onnx.ModelProto, images: np.ndarray) -> None:
+    traced = onnx.ModelProto()
+    traced.CopyFrom(exported)
+    for part in (traced, traced.graph, *traced.graph.node, *traced.graph.initializer):
+        part.metadata_props.add(key="source", value="/somewhere/exporter.py")
+        part.doc_string = "exporter.py"
+    assert without_traces(traced) == exported
+    for made in (quantize_int8(exported, images[:2]), store_weights_as_fp16(exported)):
+        assert without_traces(copy.deepcopy(made)) == made
 
 
 def test_fp16_storage_halves_the_file_and_stays_close(

@@ -182,6 +182,17 @@ def test_the_projection_learns_and_a_resumed_run_repeats_the_uninterrupted_one(
     assert pne[0] == 0 and min(pne[1:]) > 0, "warm-up, then the loss"
 
 
+def test_long_gradients_are_clipped_together_with_those_of_the_projection(
+    tmp_path: Path, sixteen_images: TrainingArrays, eight_others: TrainingArrays, small_recipe: Recipe
+) -> None:
+    heavy = PixelContrast(build_loss(small_recipe.loss), PNEConfig(weight=1e4, warmup=0.0), 4, 0)
+    trained = Trainer(small_recipe, sixteen_images, eight_others, heavy, tmp_path)
+    trained.fit(stop_after=1)
+    learned = [*trained.network.parameters(), *heavy.parameters()]
+    norm = torch.stack([p.grad.norm() for p in learned if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(5.0, rel=1e-3)
+
+
 def test_what_is_trained_with_it_is_the_plain_network(
     tmp_path: Path, sixteen_images: TrainingArrays, eight_others: TrainingArrays, small_recipe: Recipe
 ) -> None:

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leanseg.networks.blocks.maps import resized
+
 
 class PatchExpanding(nn.Module):
     """Linear, then `scale` x `scale` pixels out of each: (n, h, w, c) -> (n, scale h, scale w, out)."""
@@ -73,10 +75,6 @@ def conv_bn_gelu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequent
     )
 
 
-def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
 class UPerNetDecoder(nn.Module):
     """Each map to its own scale, pooled context for the coarsest, top-down sums, all scales concatenated.
 
@@ -100,7 +98,7 @@ class UPerNetDecoder(nn.Module):
         maps = []
         for narrow, x, scale in zip(self.narrow, features, self.SCALES, strict=True):
             y = narrow(x.permute(0, 3, 1, 2))
-            maps.append(y if scale == 1 else resized(y, (int(scale * y.shape[2]), int(scale * y.shape[3]))))
+            maps.append(resized(y, (int(scale * y.shape[2]), int(scale * y.shape[3]))))
         coarsest = maps.pop()
         grid = (coarsest.shape[2], coarsest.shape[3])
         seen = [coarsest]
@@ -112,6 +110,6 @@ class UPerNetDecoder(nn.Module):
             x = y + resized(x, (y.shape[2], y.shape[3]))
             levels.append(smooth(x))
         finest = (x.shape[2], x.shape[3])
-        fused = self.fuse(torch.cat([y if y.shape[2:] == x.shape[2:] else resized(y, finest) for y in levels], dim=1))
+        fused = self.fuse(torch.cat([resized(y, finest) for y in levels], dim=1))
         logits: Tensor = resized(self.classify(fused), size_ji)
         return logits

@@ -1,0 +1,161 @@
+"""Question answering in figures: accuracy of each fusion over seeds, of a trained run on any part, and speed of use.
+
+    python benchmarks/questions.py accuracy RUNS --data DIR [--seeds 0 1 2] [--part vqa_rad:test] [--json R.json]
+    python benchmarks/questions.py run RUN --data DIR --part vqa_rad:test busi:test ... [--json R.json]
+    python benchmarks/questions.py speed MODEL [--json R.json]
+
+RUNS holds, for each seed N, `stagewise_sN`, `joint_sN`, `last_sN` and `none_sN` (the question alone), trained as
+`leanseg/training/recipes/mf2_mvqa_ablation.toml` says. Mean and sample standard deviation over the seeds; the last
+column is stagewise - joint, seed by seed. `ceiling` is the fraction of the questions whose answer occurs in training:
+no closed vocabulary can answer the others. `speed`: loading, a picture, and a new question about it, the median of 9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from leanseg.api import load_engine
+from leanseg.phantom import ultrasound_phantom
+from leanseg.question_session import QuestionSession
+from leanseg.training.data.question_parts import QuestionSet, load_question_set
+from leanseg.training.question_answering import checked, figures_of
+from leanseg.training.question_vocabulary import Vocabulary
+from leanseg.training.trainer import load_run
+
+SYSTEM = "mf2_mvqa"
+KINDS = ("open", "closed", "overall")
+FUSIONS = ("stagewise", "joint", "last", "none")
+REPEATS = 9
+Figures = dict[str, dict[str, float]]
+
+
+def figures_of_run(run: Path, parts: dict[str, QuestionSet]) -> Figures:
+    """By part: accuracy of open, closed and all questions, BLEU-1, number, and ceiling."""
+    network, vocabulary = checked(load_run(run)[1]), Vocabulary.load(run)
+    result = {}
+    for name, asked in parts.items():
+        questions = [question for _, question in asked.flat]
+        known = sum(question.answer in vocabulary.answers for question in questions)
+        figures = figures_of(network, vocabulary, asked)
+        result[name] = {**figures, "ceiling": known / len(questions), "n": float(len(questions))}
+    return result
+
+
+def accuracy(runs: Path, data: Path, seeds: list[int], part: str) -> Figures:
+    """Mean and sd over the seeds, by fusion; and by how much stagewise is better than joint."""
+    first = load_run(runs / f"{FUSIONS[0]}_s{seeds[0]}")[0]
+    asked = load_question_set([part], data, first)
+    by_seed = {
+        fusion: [figures_of_run(runs / f"{fusion}_s{seed}", {part: asked})[part] for seed in seeds]
+        for fusion in FUSIONS
+    }
+    rows = {fusion: _summary(some) for fusion, some in by_seed.items()}
+    pairs = zip(by_seed["stagewise"], by_seed["joint"], strict=True)
+    rows["stagewise - joint"] = _summary([{key: one[key] - other[key] for key in one} for one, other in pairs])
+    return rows
+
+
+def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    result = {}
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        result[key] = statistics.fmean(values)
+        result[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
+    return result
+
+
+def speed(model_id: str) -> dict[str, float]:
+    """Seconds."""
+    started = time.perf_counter()
+    model = load_engine(model_id)
+    load = time.perf_counter() - started
+    image = ultrasound_phantom("benign", seed=1).image
+    session = QuestionSession(model, image)
+    return {
+        "load": load,
+        "picture": _median(lambda: QuestionSession(model, image)),
+        "question": _median(lambda: session.ask("Is there a mass?")),
+        "picture and question": _median(lambda: QuestionSession(model, image).ask("How many masses are there?")),
+        "heat map": _median(lambda: session.ask("Is there a mass?").heat_map(0)),
+    }
+
+
+def _median(run: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def _print(rows: dict[str, dict[str, float]]) -> None:
+    columns = [key for key in next(iter(rows.values())) if not key.endswith("_sd")]
+    table = Table("", *columns, box=None)
+    for name, row in rows.items():
+        shown = [f"{row[c]:.3f}" + (f" ± {row[f'{c}_sd']:.3f}" if f"{c}_sd" in row else "") for c in columns]
+        table.add_row(name, *shown)
+    Console(width=160, highlight=False).print(table)
+
+
+def _accuracy(what: str, row: dict[str, float], seeds: int | None) -> list[str]:
+    """What docs/systems.md says of a row: of some seeds, or of one run."""
+    kinds = [kind for kind in KINDS if kind in row]
+    shown = [f"{100 * row[k]:.1f}" + (f" ± {100 * row[f'{k}_sd']:.1f}" if (seeds or 0) > 1 else "") for k in kinds]
+    number = f"n = {row['n']:.0f}" if seeds is None else f"n = {seeds} seed{'s' if seeds > 1 else ''}"
+    return [f"{what}, accuracy {' / '.join(kinds)}, percent", f"{' / '.join(shown)}; {number}"]
+
+
+def _speed(model: str, row: dict[str, float]) -> list[str]:
+    load, picture, question = (1000 * row[name] for name in ("load", "picture", "question"))
+    return [f"{model}, loading / picture / new question, ms", f"{load:.0f} / {picture:.1f} / {question:.1f}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    of_runs, of_run, of_speed = (verbs.add_parser(name) for name in ("accuracy", "run", "speed"))
+    of_runs.add_argument("runs", type=Path)
+    of_runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    of_runs.add_argument("--part", default="vqa_rad:test")
+    of_run.add_argument("run", type=Path)
+    of_run.add_argument("--part", nargs="+", default=["vqa_rad:test"])
+    of_speed.add_argument("model")
+    for one in (of_runs, of_run, of_speed):
+        one.add_argument("--json", type=Path, help="also write the figures here, as docs/systems.py reads them")
+        if one is not of_speed:
+            one.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    result: Figures
+    if arguments.verb == "accuracy":
+        result = accuracy(arguments.runs, arguments.data, arguments.seeds, arguments.part)
+        seeds = " ".join(map(str, arguments.seeds))
+        said = f"accuracy RUNS --data DIR --seeds {seeds} --part {arguments.part}"
+        page = [_accuracy(f"{name}, {arguments.part}", row, len(arguments.seeds)) for name, row in result.items()]
+    elif arguments.verb == "run":
+        recipe = load_run(arguments.run)[0]
+        parts = {part: load_question_set([part], arguments.data, recipe) for part in arguments.part}
+        result = figures_of_run(arguments.run, parts)
+        said = f"run RUN --data DIR --part {' '.join(arguments.part)}"
+        page = [_accuracy(part, row, None) for part, row in result.items()]
+    else:
+        result = {arguments.model: speed(arguments.model)}
+        said = f"speed {arguments.model}"
+        page = [_speed(model, row) for model, row in result.items()]
+    _print(result)
+    if arguments.json is not None:
+        command = f"python benchmarks/questions.py {said}"
+        values = {"command": command, "systems": {SYSTEM: page}, "results": result}
+        arguments.json.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
