@@ -48,7 +48,14 @@ ROWS = (
     (16, 16, 128), (16, 32, 128), (16, 32, 64), (32, 32, 64), (32, 64, 64), (32, 64, 32), (64, 64, 32), (64, 128, 32),
     (64, 128, 16), (128, 128, 16), (128, 256, 16), (128, 256, 8), (256, 256, 8),
 )  # fmt: skip
-METHODS = ("float", "dsq44", "ste44", "dsq22", "ste22", "clip22")
+TITLES = {
+    "float": "float",
+    "dsq44": "DSQ 4/4 bits",
+    "ste44": "rounding 4/4 bits",
+    "dsq22": "DSQ 2/2 bits",
+    "ste22": "rounding 2/2 bits",
+    "clip22": "rounding 2/2 bits, clipped at 2.6 standard deviations",
+}
 PART = ("busi:test",)
 BASE = "ncnn int8"
 Figures = dict[str, Any]
@@ -150,7 +157,7 @@ def dice(runs: Path, data: Path, seeds: Sequence[int]) -> dict[str, Figures]:
     from leanseg.training.trainer import load_run
 
     results: dict[str, Figures] = {}
-    for method in METHODS:
+    for method in TITLES:
         found: list[float] = []
         empty: list[float] = []
         for run in (runs / f"{method}_s{seed}" for seed in seeds):
@@ -169,6 +176,14 @@ def dice(runs: Path, data: Path, seeds: Sequence[int]) -> dict[str, Figures]:
             mean = {"mean": round(statistics.mean(found), 2), "sd": round(spread, 2), "n": len(found)}
             results[method] = {**mean, "seeds": found, "normal empty": empty}
     return results
+
+
+def of_dsq(results: dict[str, Figures]) -> list[tuple[str, str]]:
+    """What docs/systems.py shows of these."""
+    return [
+        (f"BUSI test, {TITLES[name]}: Dice, {row['n']} seeds", f"{row['mean']} ± {row['sd']}")
+        for name, row in results.items()
+    ]
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -221,6 +236,11 @@ def main() -> None:
     if arguments.json:
         machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": arguments.threads}
         about = {"what": arguments.what, "size": arguments.size, "rounds": arguments.rounds}
+        if arguments.what == "dice":
+            about |= {
+                "command": "python benchmarks/quantization.py dice RUNS --data D",
+                "systems": {"dsq": of_dsq(results)},
+            }
         text = json.dumps({"machine": machine, **about, "results": results}, indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")
 

@@ -178,7 +178,7 @@ def run_bits(cells: Cells, seed: int, number: int, root: Path) -> None:
 
 
 def bits_rows(cells: Cells, seeds: Sequence[int], root: Path) -> list[dict[str, Any]]:
-    """For each variant, 1 or 5 networks, and part of the test: mean over the seeds that are complete."""
+    """For each variant, 1 or 5 networks, and part of the test: mean and sample deviation (`_sd`) over the seeds."""
     there = [s for s in seeds if all(cells.read(f"bits-{s}-{n}") is not None for n in range(NETWORKS))]
     if not there:
         return []
@@ -202,6 +202,8 @@ def bits_rows(cells: Cells, seeds: Sequence[int], root: Path) -> list[dict[str, 
                             glands.append((lesion_mask(p, SMALLEST)[0], pairs[n][1].array[0, 0]))
                     measured.append(gland_metrics(glands).to_json())
                 figures = {key: statistics.mean(one[key] for one in measured) for key in measured[0]}
+                if len(there) > 1:
+                    figures |= {f"{key}_sd": statistics.stdev(one[key] for one in measured) for key in measured[0]}
                 rows.append({"variant": variant, "networks": many, "part": part, "seeds": len(there), **figures})
     return rows
 
@@ -219,11 +221,28 @@ def print_tables(curves: Sequence[dict[str, Any]], bits: Sequence[dict[str, Any]
         table.add_row(*first, f"{row['area']:.4f}", needed, disagreement)
     glands = Table("weights", "networks", "part", "seeds", "F1", "object Dice", "object Hausdorff (px)")
     for row in bits:
-        figures = (f"{row['f1']:.3f}", f"{row['object_dice']:.3f}", f"{row['object_hausdorff_px']:.1f}")
+        figures = [
+            f"{row[key]:.3f} ± {row.get(f'{key}_sd', 0):.3f}" for key in ("f1", "object_dice", "object_hausdorff_px")
+        ]
         glands.add_row(row["variant"], str(row["networks"]), row["part"], str(row["seeds"]), *figures)
     console = Console(width=170)
     console.print(table)
     console.print(glands)
+
+
+def of_systems(curves: Sequence[dict[str, Any]], bits: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What docs/systems.py shows of these."""
+    found = []
+    for row in curves:
+        points = ", ".join(f"{100 * d:.1f}" for d in row["dice"])
+        annotated = " / ".join(map(str, row["annotated"]))
+        found.append(
+            (f"{row['dataset']}, {row['policy']}: Dice at {annotated} annotated, {row['seeds']} seeds", points)
+        )
+    for row in bits:
+        what = f"GlaS {row['part']}, {row['variant']}, {row['networks']} networks: object Dice, {row['seeds']} seeds"
+        found.append((what, f"{100 * row['object_dice']:.1f} ± {100 * row.get('object_dice_sd', 0):.1f}"))
+    return found
 
 
 def main() -> None:
@@ -246,7 +265,9 @@ def main() -> None:
     print_tables(curves, bits)
     if arguments.json:
         settings = dataclasses.asdict(CONFIG)
-        result = {"settings": settings, "torch": torch.__version__, "curves": curves, "bits": bits}
+        command = "python benchmarks/suggestive.py --cells CELLS --data D"
+        about = {"command": command, "systems": {"inq": of_systems(curves, bits)}}
+        result = {**about, "settings": settings, "torch": torch.__version__, "curves": curves, "bits": bits}
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

@@ -144,8 +144,8 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Bundle], object], str]] = {
         "card of tiny cannot be used: card lacks",
     ),
     "card that is not text": (lambda b: (b.folder / "card.json").write_bytes(b"\xff"), "is not a bundle"),
-    "newer": (lambda b: edit_card(b, format=3), "card format 3; this LeanSeg reads up to 2. Update LeanSeg"),
-    "another engine": (lambda b: edit_card(b, engine="question_answering"), "needs the engine 'question_answering'"),
+    "newer": (lambda b: edit_card(b, format=4), "card format 4; this LeanSeg reads up to 3. Update LeanSeg"),
+    "another engine": (lambda b: edit_card(b, engine="mind_reading"), "needs the engine 'mind_reading'"),
     "another size": (
         lambda b: edit_card(b, preprocessing={"size_ji": [32, 32], "percentiles": [0.5, 99.5]}),
         "does not take image",
