@@ -36,6 +36,8 @@ _SCREENS = {
     "ultrasound_kd_proposal.png": "Proposal: the outline that the model offers, and where it is unsure",
     "ultrasound_kd_corrected.png": "Accepted and corrected with the Segment Editor; measurements below",
     "ultrasound_kd_environment.png": "The environment panel where the runtime is missing",
+    "ultrasound_kd_next_case.png": "Which case next? A folder of images, ranked by what outlining them would teach",
+    "ultrasound_kd_quantize.png": "Quantize and look: two precisions of one model, and the pixels where they differ",
     "dynamic_brain_seg_decisions.png": "A brain, and what was decided for each of its slices",
     "text_guided_seg_proposal.png": "Two tumors, and the one that the sentence names",
     "text_guided_seg_question.png": "The next question: is this place tumor?",
