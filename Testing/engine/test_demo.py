@@ -106,7 +106,7 @@ def test_the_page_shows_the_slicer_module_where_its_pictures_are(
     folder = run_demo(tmp_path, quiet).parent
     page = Page((folder / "index.html").read_text(encoding="utf-8"))
     screens = [source for source in page.images if "ultrasound_kd" in source]
-    assert len(screens) == 3 and "In 3D Slicer" in page.words
+    assert len(screens) == 5 and "In 3D Slicer" in page.words
     for source in screens:
         assert sitk.ReadImage(str(folder / source)).GetSize()[0] > 1000
 
