@@ -5,7 +5,7 @@
 Learning curves of glas (pool: train, held out: both tests) and busi (pool: 120 lesions of train, held out: the lesions
 of val) under the policies of `training/suggestive.py`; and on glas, networks of float and of 5 and 7 bits (INQ), alone
 and five together. Every finished cell is a file in FOLDER, so a run that was cut goes on where it was; the tables are
-made of the cells that are there. It needs about 45 minutes of one core of 2024.
+made of the cells that are there.
 
 The networks are small (recipe glas_attention_unet, 64 x 96), gray, and trained for seconds, so compare policies with
 each other, not with published figures.

@@ -86,8 +86,12 @@ class QuestionAnswering:
         return [{"params": some, "lr_factor": factor, "starts_at": 0.0} for factor, some in groups.items()]
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
-        """There are none of pictures alone."""
-        raise NotImplementedError
+        """There are none of pictures alone; `QuestionTrainer` validates by answers.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("Pictures alone have no logits: MF2-MVQA answers questions about them.")
 
     def __call__(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(batch, QuestionBatch)
