@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def export_questions(recipe: Recipe, network: nn.Module, run: Path, folder: Path
         graphs[f"{IMAGE}_int8"] = int8
         if not recipe.deployment.keep_fp32:
             del graphs[f"{IMAGE}_fp32"]
-    threshold, told = best_threshold(*_right(found[used], vocabulary, val))
+    asked_in = [val.parts[image] for image, _ in val.flat]
+    threshold, told = best_threshold(*_right(found[used], vocabulary, val), asked_in)
     tokenizer = vocabulary.tokenizer_json.encode()
     config = QuestionAnsweringConfig(
         FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
@@ -116,7 +118,7 @@ def export_questions(recipe: Recipe, network: nn.Module, run: Path, folder: Path
         mvqa.config.grid,
         threshold,
     )
-    validation = {"command": f"leanseg export {run} -o BUNDLE", "n": len(val.flat), **figures, **told}
+    validation = {"command": f"leanseg export {run} -o BUNDLE", "n": len(val.flat), **figures, "by_part": told}
     card = _card(recipe, mvqa, run, folder.name, config)
     card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
@@ -185,19 +187,33 @@ def _right(probabilities: Tensor, vocabulary: Vocabulary, asked: QuestionSet) ->
     return probabilities.amax(dim=1), torch.tensor([s == q.answer for s, (_, q) in zip(said, asked.flat, strict=True)])
 
 
-def best_threshold(confidence: Tensor, is_right: Tensor) -> tuple[float, dict[str, float]]:
-    """The smallest threshold at which RIGHT_WHEN_TOLD of the answers that are told are right, and what it does.
+def best_threshold(confidence: Tensor, is_right: Tensor, parts: Sequence[str]) -> tuple[float, dict[str, Any]]:
+    """The smallest threshold at which, in every part of the data, RIGHT_WHEN_TOLD of the answers told are right.
 
-    Where none does, the one at which most are.
+    Easy generated questions would otherwise vouch for hard ones. Where there is no such threshold: the one at which the
+    worst part is best. `parts`: of each question. Also what the threshold does to each part.
     """
-    rows = []
-    for n in range(20):
-        told = confidence >= n / 20
-        right = float(is_right[told].float().mean()) if told.any() else 0.0
-        rows.append((n / 20, right, float(told.float().mean())))
-    good = [row for row in rows if row[1] >= RIGHT_WHEN_TOLD]
-    threshold, right, told_fraction = good[0] if good else max(rows, key=lambda row: row[1])
-    return threshold, {"told": round(told_fraction, 4), "right_when_told": round(right, 4)}
+    of = {part: torch.tensor([one == part for one in parts]) for part in dict.fromkeys(parts)}
+
+    def row(threshold: float) -> dict[str, dict[str, float]]:
+        return {
+            part: {"told": round(float(told.float().mean()), 4), "right_when_told": round(_mean(right[told]), 4)}
+            for part, there in of.items()
+            for told, right in [(confidence[there] >= threshold, is_right[there])]
+        }
+
+    def worst(threshold: float) -> float:
+        return min(figures["right_when_told"] for figures in row(threshold).values())
+
+    candidates = [n / 20 for n in range(20) if (confidence >= n / 20).any()]
+    good = [threshold for threshold in candidates if worst(threshold) >= RIGHT_WHEN_TOLD]
+    chosen = good[0] if good else max(candidates, key=worst)
+    return chosen, row(chosen)
+
+
+def _mean(right: Tensor) -> float:
+    """Of what is not told, nothing is wrong."""
+    return float(right.float().mean()) if right.numel() else 1.0
 
 
 def _figures(probabilities: Tensor, vocabulary: Vocabulary, asked: QuestionSet) -> dict[str, float]:

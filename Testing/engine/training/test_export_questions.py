@@ -72,7 +72,7 @@ def test_the_card_says_what_it_is(exported: tuple[Path, Bundle, Path]) -> None:
     card = exported[1].card
     assert (card.task, card.engine, card.labels) == ("question answering", "question_answering", ())
     assert card.engine_config["answers"] and 0 <= card.engine_config["confidence_threshold"] <= 1
-    assert set(card.metrics["validation"]) >= {"fp32", "int8", "told", "right_when_told", "n", "command"}
+    assert set(card.metrics["validation"]) >= {"fp32", "int8", "by_part", "n", "command"}
     assert "CC0" in card.data_licenses[0] and card.gmacs > 0
     assert len(load_question_set(["vqa_rad:val"], exported[2], RECIPE).flat) == card.metrics["validation"]["n"]
 
@@ -80,12 +80,19 @@ def test_the_card_says_what_it_is(exported: tuple[Path, Bundle, Path]) -> None:
 def test_the_threshold_is_the_smallest_at_which_enough_are_right() -> None:
     confidence = torch.tensor([0.31, 0.42, 0.52, 0.62, 0.72, 0.82])
     is_right = torch.tensor([False, False, True, False, True, True])
-    threshold, figures = best_threshold(confidence, is_right)
-    assert (
-        threshold == 0.45 and figures == {"told": round(4 / 6, 4), "right_when_told": 0.75} and RIGHT_WHEN_TOLD == 0.7
-    )
-    never, figures = best_threshold(confidence, torch.tensor([False, False, True, True, False, False]))
-    assert never == 0.45 and figures["right_when_told"] == 0.5
+    threshold, figures = best_threshold(confidence, is_right, ["a"] * 6)
+    assert threshold == 0.45 and RIGHT_WHEN_TOLD == 0.7
+    assert figures == {"a": {"told": round(4 / 6, 4), "right_when_told": 0.75}}
+    never, figures = best_threshold(confidence, torch.tensor([False, False, True, True, False, False]), ["a"] * 6)
+    assert never == 0.45 and figures["a"]["right_when_told"] == 0.5
+
+
+def test_easy_questions_do_not_vouch_for_hard_ones() -> None:
+    confidence = torch.tensor([0.9] * 8 + [0.31, 0.52, 0.72])
+    is_right = torch.tensor([True] * 8 + [False, False, True])
+    threshold, figures = best_threshold(confidence, is_right, ["easy"] * 8 + ["hard"] * 3)
+    assert threshold == 0.55 and figures["easy"] == {"told": 1.0, "right_when_told": 1.0}
+    assert figures["hard"] == {"told": round(1 / 3, 4), "right_when_told": 1.0}
 
 
 NUMBER = 40

@@ -31,7 +31,8 @@ def test_the_official_test_split_is_kept_and_images_of_val_are_not_trained_on(da
     root = data_root / "vqa_rad"
     train, val, test = (read_questions(root, split) for split in SPLITS)
     assert sum(len(q) for q in test.values()) == 451
-    assert sum(len(q) for q in train.values()) + sum(len(q) for q in val.values()) == 1797
+    official = [q for part in (train, val) for questions in part.values() for q in questions if q.id]
+    assert len(official) == 1797
     assert not set(train) & set(val) and len(val) >= 20
     assert all(image.is_file() for part in (train, val, test) for image in part)
     asked = {(image, text) for image, questions in test.items() for q in questions for text in q.texts}
@@ -43,6 +44,17 @@ def test_a_rephrasing_is_another_wording_of_one_question(write: Write) -> None:
     root = write([row("a", "Is it   big?", "Yes", question_rephrase="Is this big?"), row("a", "How big?", "5cm")])
     first, second = everything(root, "train") + everything(root, "val")
     assert first.texts == ("Is it big?", "Is this big?") and second.texts == ("How big?",)
+
+
+def test_a_training_image_is_asked_which_part_of_the_body_it_shows(data_root: Path) -> None:
+    root = data_root / "vqa_rad"
+    for questions in read_questions(root, "train").values():
+        ours = [q for q in questions if not q.id]
+        assert [q.answer for q in ours[1:]].count("yes") == 1 and len(ours) == 4
+        said = next(q for q in ours[1:] if q.answer == "yes")
+        assert ours[0].answer in said.texts[0] and ours[0].answer in ("head", "chest", "abdomen")
+    for split in ("val", "test"):
+        assert all(q.id for questions in read_questions(root, split).values() for q in questions)
 
 
 def test_a_wording_that_the_test_asks_of_the_image_is_left_out(write: Write) -> None:

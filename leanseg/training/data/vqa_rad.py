@@ -5,7 +5,8 @@ questions: all but one of its images also have training questions. Of those, the
 as `val`, chosen by a checksum of the image's name, so that validation sees images that training does not.
 
 A training question and its rephrasing are two wordings of one question; a wording that the test split asks of the same
-image is left out.
+image is left out. The data set also says of each image which part of the body it shows; of that, each image of `train`
+gets questions of ours.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ _TYPES = {
     **{"COLOR": "color", "COUNT": "count"},
 }
 _NOTHING = ("", "null", "na")
+_BODY = {"HEAD": "head", "CHEST": "chest", "ABD": "abdomen"}
+_BODY_WORDINGS = ("Which part of the body is shown?", "What part of the body is this?", "Which body part was imaged?")
 
 
 def read_questions(root: Path, split: str) -> dict[Path, tuple[Question, ...]]:
@@ -53,7 +57,10 @@ def read_questions(root: Path, split: str) -> dict[Path, tuple[Question, ...]]:
         else:
             texts = [text for text in texts if (row["image_name"], normalized(text)) not in tested]
         if texts:
-            result.setdefault(root / "images" / row["image_name"], []).append(_question(row, tuple(texts)))
+            asked = result.setdefault(root / "images" / row["image_name"], [])
+            if not asked and split == "train":
+                asked.extend(_of_body(row))
+            asked.append(_question(row, tuple(texts)))
     return {image: tuple(questions) for image, questions in result.items()}
 
 
@@ -71,6 +78,17 @@ def _question(row: dict[str, Any], texts: tuple[str, ...]) -> Question:
     kind = _TYPES.get(str(row["question_type"]).partition(",")[0].strip().upper(), "other")
     is_closed = str(row["answer_type"]).strip().upper() == "CLOSED"
     return Question(texts, answer, YES_NO if answer in ("yes", "no") else kind, is_closed, str(row["qid"]))
+
+
+def _of_body(row: dict[str, Any]) -> Iterator[Question]:
+    """What the data set says of an image, as questions."""
+    part = _BODY.get(str(row.get("image_organ")))
+    if part is None:
+        return
+    yield Question(_BODY_WORDINGS, part, "organ", is_closed=False)
+    for other in _BODY.values():
+        texts = (f"Is this the {other}?", f"Does this image show the {other}?")
+        yield Question(texts, "yes" if other == part else "no", YES_NO, is_closed=True)
 
 
 def _is_test(row: dict[str, Any]) -> bool:
