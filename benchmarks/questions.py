@@ -2,33 +2,45 @@
 
     python benchmarks/questions.py accuracy RUNS --data DIR [--seeds 0 1 2] [--part vqa_rad:test] [--json R.json]
     python benchmarks/questions.py run RUN --data DIR --part vqa_rad:test busi:test ... [--json R.json]
+    python benchmarks/questions.py model MODEL --data DIR --part vqa_rad:test busi:test ... [--card] [--json R.json]
     python benchmarks/questions.py speed MODEL [--json R.json]
 
 RUNS holds, for each seed N, `stagewise_sN`, `joint_sN`, `last_sN` and `none_sN` (the question alone), trained as
 `leanseg/training/recipes/mf2_mvqa_ablation.toml` says. Mean and sample standard deviation over the seeds; the last
 column is stagewise - joint, seed by seed. `ceiling` is the fraction of the questions whose answer occurs in training:
-no closed vocabulary can answer the others. `speed`: loading, a picture, and a new question about it, the median of 9.
+no closed vocabulary can answer the others. `model` measures a bundle as it is used, with its graphs and the reading of
+questions: `told` is the fraction that gets an answer and not "I cannot tell", `right_when_told` how many of these are
+right; accuracy counts the most probable answer in any case. `--card` writes the figures into its card. `speed`: loads,
+a picture, and a new question about it, the median of 9.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from leanseg.api import load_engine
+from leanseg.api import Model, load_engine
+from leanseg.errors import LeanSegError
+from leanseg.inference.question_answering import QuestionAnsweringEngine
 from leanseg.phantom import ultrasound_phantom
 from leanseg.question_session import QuestionSession
+from leanseg.training.answer_metrics import answer_figures
 from leanseg.training.data.question_parts import QuestionSet, load_question_set
 from leanseg.training.question_answering import checked, figures_of
 from leanseg.training.question_vocabulary import Vocabulary
+from leanseg.training.recipe import load_recipe
 from leanseg.training.trainer import load_run
+from leanseg.weights.bundle import rewrite_card
 
 SYSTEM = "mf2_mvqa"
 KINDS = ("open", "closed", "overall")
@@ -47,6 +59,41 @@ def figures_of_run(run: Path, parts: dict[str, QuestionSet]) -> Figures:
         figures = figures_of(network, vocabulary, asked)
         result[name] = {**figures, "ceiling": known / len(questions), "n": float(len(questions))}
     return result
+
+
+def figures_of_model(model: Model, parts: dict[str, QuestionSet]) -> Figures:
+    """Likewise, of a bundle in use; a question that is refused gets no answer."""
+    engine = model.engine
+    if not isinstance(engine, QuestionAnsweringEngine):
+        raise LeanSegError(f"{model.card.id} answers no questions. Give a model that does, e.g. {SYSTEM}.")
+    result = {}
+    for name, asked in parts.items():
+        said, confidence, owner, tokens = [], [], -1, np.zeros(0, np.float32)
+        for n, question in asked.flat:
+            if n != owner:
+                owner, tokens = n, engine.look(asked.images[n].float().numpy())
+            try:
+                answers = engine.reply(tokens, engine.read(question.texts[0])).answers
+            except LeanSegError:
+                answers = np.zeros(len(engine.config.answers), np.float32)
+            said.append(engine.config.answers[int(answers.argmax())] if answers.any() else "")
+            confidence.append(float(answers.max()))
+        questions = [question for _, question in asked.flat]
+        figures = answer_figures(said, [q.answer for q in questions], [q.is_closed for q in questions])
+        told = [n for n, p in enumerate(confidence) if p >= engine.config.confidence_threshold]
+        right = sum(said[n] == questions[n].answer for n in told) / len(told) if told else math.nan
+        known = sum(question.answer in engine.config.answers for question in questions) / len(questions)
+        counts = {"ceiling": known, "n": float(len(questions))}
+        result[name] = {**figures, "told": len(told) / len(questions), "right_when_told": right, **counts}
+    return result
+
+
+def write_into_card(model: Model, figures: Figures, command: str) -> None:
+    """As `metrics.test` of the bundle's card."""
+    bundle = model.bundle
+    rounded = {part: {key: round(value, 4) for key, value in row.items()} for part, row in figures.items()}
+    metrics = {**bundle.card.metrics, "test": {"command": command, **rounded}}
+    rewrite_card(bundle, dataclasses.replace(bundle.card, metrics=metrics))
 
 
 def accuracy(runs: Path, data: Path, seeds: list[int], part: str) -> Figures:
@@ -122,14 +169,18 @@ def _speed(model: str, row: dict[str, float]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    of_runs, of_run, of_speed = (verbs.add_parser(name) for name in ("accuracy", "run", "speed"))
+    names = ("accuracy", "run", "model", "speed")
+    of_runs, of_run, of_model, of_speed = (verbs.add_parser(name) for name in names)
     of_runs.add_argument("runs", type=Path)
     of_runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     of_runs.add_argument("--part", default="vqa_rad:test")
     of_run.add_argument("run", type=Path)
-    of_run.add_argument("--part", nargs="+", default=["vqa_rad:test"])
+    of_model.add_argument("model")
+    of_model.add_argument("--card", action="store_true", help="write the figures into the card")
+    for one in (of_run, of_model):
+        one.add_argument("--part", nargs="+", default=["vqa_rad:test"])
     of_speed.add_argument("model")
-    for one in (of_runs, of_run, of_speed):
+    for one in (of_runs, of_run, of_model, of_speed):
         one.add_argument("--json", type=Path, help="also write the figures here, as docs/systems.py reads them")
         if one is not of_speed:
             one.add_argument("--data", type=Path, required=True)
@@ -146,6 +197,15 @@ def main() -> None:
         result = figures_of_run(arguments.run, parts)
         said = f"run RUN --data DIR --part {' '.join(arguments.part)}"
         page = [_accuracy(part, row, None) for part, row in result.items()]
+    elif arguments.verb == "model":
+        model = load_engine(arguments.model)
+        recipe = load_recipe(model.card.training["stages"][-1]["recipe"]["id"])
+        parts = {part: load_question_set([part], arguments.data, recipe) for part in arguments.part}
+        result = figures_of_model(model, parts)
+        said = f"model {model.card.id} --data DIR --part {' '.join(arguments.part)}"
+        page = [_accuracy(part, row, None) for part, row in result.items()]
+        if arguments.card:
+            write_into_card(model, result, f"python benchmarks/questions.py {said}")
     else:
         result = {arguments.model: speed(arguments.model)}
         said = f"speed {arguments.model}"
