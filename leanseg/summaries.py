@@ -28,10 +28,12 @@ def lesion_summary(measurements: list[LesionMeasurement], output: Path) -> str:
 
 
 def region_summary(volumes_ml: Mapping[str, float], notes: Mapping[str, Any], output: Path) -> str:
-    """Volumes of the regions, and what the network decided and cost."""
+    """Volumes of the regions, and what the network decided, if it decides, and cost."""
     found = ", ".join(f"{name} {ml:.1f} ml" for name, ml in volumes_ml.items())
     if not any(volumes_ml.values()):
         found = "No tumor found; the segments are empty"
+    if "windows" in notes and "decisions" not in notes:
+        return f"{found}. Written: {output}\n{notes['windows']} windows: {notes['gmacs']:.2f} GMACs."
     decided = ", ".join(f"{number} {name}" for name, number in notes["decisions"].items())
     seconds = ", ".join(f"{what} {time:.2f} s" for what, time in notes["seconds"].items())
     return (

@@ -87,7 +87,7 @@ class BrainSession:
         def work(progress: Any) -> Outcome:
             """A new run knows nothing of what a person has decided before."""
             result = logic.segment(images, options, progress, None if before is None else before.result)
-            wanted = {} if before is None else before.overrides
+            wanted = {} if before is None or not result.canOverrule else before.overrides
             overrides = {k: decision for k, decision in wanted.items() if k < len(result.decisions)}
             modelDecisions = {k: result.decisions[k].decision for k in overrides}
             return Outcome(logic.refine(result, overrides, progress), overrides, modelDecisions)

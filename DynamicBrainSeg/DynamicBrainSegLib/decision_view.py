@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from DynamicBrainSegLib.decision_strip import Bar, DecisionStrip
 from DynamicBrainSegLib.model_slices import ModelSlices
 from DynamicBrainSegLib.result import SKIP
+from DynamicBrainSegLib.thorough import VOLUME
 from leanseg.pictures import uncertainty_colors
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def decisionText(name: str) -> str:
     kind, _underscore, size = name.partition("_")
     if kind == "crop" and size.isdigit():
         return _("crop {size}").format(size=size)
-    return {"skip": _("skip"), "whole": _("whole")}.get(name, name.replace("_", " "))
+    return {"skip": _("skip"), "whole": _("whole"), VOLUME: _("in 3-D")}.get(name, name.replace("_", " "))
 
 
 class DecisionView:
@@ -158,7 +159,7 @@ class DecisionView:
 
     def _isPossible(self, index: int, decision: int | None) -> bool:
         """Whether a decision would change anything."""
-        if self._isBusy or self._result is None:
+        if self._isBusy or self._result is None or not self._result.canOverrule:
             return False
         if decision is None:
             return index in self._overrides

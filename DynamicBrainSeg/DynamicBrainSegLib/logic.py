@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from DynamicBrainSegLib.preparation import prepare
 from DynamicBrainSegLib.refinement import refinedPrediction
 from DynamicBrainSegLib.result import BrainRun, brainResult
+from DynamicBrainSegLib.thorough import isThorough, withSlices
 
 if TYPE_CHECKING:
     from DynamicBrainSegLib.inputs import BrainImages
@@ -31,14 +33,15 @@ class BrainLogic(ScriptedLoadableModuleLogic):
         self._lock = threading.Lock()  # a model runs in one thread at a time
 
     def models(self) -> list[ModelCard]:
-        """Cards of the models that decide for each slice of a brain; a damaged bundle is not among them.
+        """Cards of the models of brains; a damaged bundle is not among them.
 
-        The one that was tried on the most brains that it had not seen comes first, and is what a person begins with.
+        Those that decide for each slice come first, and of them the one that was tried on the most brains that it had
+        not seen, which is what a person begins with. Then come those that compute all of a brain in 3-D.
         """
         import leanseg
 
-        cards = [card for card in leanseg.list_models() if card.engine == "dynamic_slicewise"]
-        return sorted(cards, key=_unseenCases, reverse=True)
+        cards = [card for card in leanseg.list_models() if card.engine == "dynamic_slicewise" or isThorough(card)]
+        return sorted(cards, key=lambda card: (isThorough(card), -_unseenCases(card)))
 
     def segment(
         self,
@@ -64,9 +67,12 @@ class BrainLogic(ScriptedLoadableModuleLogic):
                 prepared = earlier.run.prepared
             else:
                 prepared = prepare(images, options, model, progress)
-            prediction = model.engine.predict(
-                prepared.modelInput, progress, options.uncertainty, cost_bias=options.costBias
-            )
+            if isThorough(model.card):
+                prediction = withSlices(model.engine.predict(prepared.modelInput, progress, options.uncertainty))
+            else:
+                prediction = model.engine.predict(
+                    prepared.modelInput, progress, options.uncertainty, cost_bias=options.costBias
+                )
             run = BrainRun(images, options, model, prepared, prediction)
             return brainResult(run, prediction.notes["gmacs"], started)
 
@@ -76,13 +82,17 @@ class BrainLogic(ScriptedLoadableModuleLogic):
         """The slices named are computed anew with these decisions, and no others.
 
         :param overrides: slice of the model grid -> decision, e.g. `result.fullDecision`.
-        :raises LeanSegError: no such slice or decision.
+        :raises LeanSegError: no such slice or decision, or a model that decides nothing.
         :raises InferenceCancelled: `progress` returned False.
         """
+        from leanseg.errors import LeanSegError
         from leanseg.request import no_progress
 
         if not overrides:
             return result
+        if not result.canOverrule:
+            name = result.run.model.card.id
+            raise LeanSegError(_("{name} computes all of a brain at once; choose another model.").format(name=name))
         with self._lock:
             started = time.perf_counter()
             prediction, gmacs = refinedPrediction(result.run, overrides, progress or no_progress)

@@ -17,6 +17,7 @@ from DynamicBrainSegLib.options import Options
 from DynamicBrainSegLib.output import Output
 from DynamicBrainSegLib.runs import Runs
 from DynamicBrainSegLib.sequence_choosers import SequenceChoosers
+from DynamicBrainSegLib.thorough import costText, isThorough
 from DynamicBrainSegLib.uncertainty_view import UncertaintyView
 from leanseg.errors import LeanSegError
 from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
@@ -37,7 +38,7 @@ class Panel:
         self.runner = Runner()
         self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
         self.models = ModelChooser(
-            ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, "Brain", _("{seconds:.1f} s a brain")
+            ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, "Brain", _("{seconds:.1f} s a brain"), costText
         )
         self.sequences = SequenceChoosers(ui, self.onSequencesChosen)
         self.output = Output(ui.outputSelector, ui.segmentEditorWidget)
@@ -265,7 +266,8 @@ class Panel:
         ui.segmentButton.toolTip = problem or _("Outline the tumor in all slices (Shift+A).")
         ui.undoButton.enabled = not session.isRunning and self.output.canUndo()
         ui.redoButton.enabled = not session.isRunning and self.output.canRedo()
-        ui.refineButton.enabled = not session.isRunning and session.result is not None
+        ui.refineButton.enabled = not session.isRunning and session.result is not None and session.result.canOverrule
+        ui.qualitySlider.enabled = not isThorough(self.models.card)
         ui.progressBar.setVisible(session.isRunning)
         done, total, what = session.progress
         ui.progressBar.setRange(0, total)

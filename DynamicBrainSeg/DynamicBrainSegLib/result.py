@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from DynamicBrainSegLib.thorough import Undecided, isThorough, undecided
+
 if TYPE_CHECKING:
     from DynamicBrainSegLib.inputs import BrainImages
     from leanseg.api import Model
@@ -86,8 +88,8 @@ class BrainRun:
     """On the model grid"""
 
     @property
-    def config(self) -> DynamicConfig:
-        return self.model.engine.config
+    def config(self) -> DynamicConfig | Undecided:
+        return undecided(self.prediction) if isThorough(self.model.card) else self.model.engine.config
 
     @property
     def sizeJi(self) -> tuple[int, int]:
@@ -145,6 +147,11 @@ class BrainResult:
         return self.run.fullDecision
 
     @property
+    def canOverrule(self) -> bool:
+        """Whether single slices can be computed in another way."""
+        return not isThorough(self.run.model.card)
+
+    @property
     def sequences(self) -> tuple[str, ...]:
         """That the model has seen; one that was missing or constant is not among them."""
         there = zip(self.run.model.card.inputs, self.run.prepared.modelInput.presence, strict=True)
@@ -185,7 +192,8 @@ def brainResult(run: BrainRun, gmacs: float, started: float) -> BrainResult:
     trace = run.prepared.modelInput.trace
     segmentation = restore(prediction, trace, model.card.labels, model.postprocessing)
     decisions = decidedSlices(run)
-    times = 2 if run.options.uncertainty == "flip_variance" else 1  # every slice is segmented twice
+    isTwice = run.options.uncertainty == "flip_variance" and not isThorough(model.card)  # there it is counted already
+    times = 2 if isTwice else 1
     whole = times * run.config.macs_of(run.fullDecision, run.sizeJi) + run.config.decision_macs
     return BrainResult(run, segmentation, decisions, gmacs, len(decisions) * whole / 1e9, time.perf_counter() - started)
 

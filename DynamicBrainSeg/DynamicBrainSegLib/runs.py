@@ -72,8 +72,10 @@ class Runs:
         session, nodes = panel.session, panel.sequences.nodes()
         if session.isRunning:
             self._settling.start()
-        elif not session.isUpToDate(nodes) or costBias(self._ui.qualitySlider.value) == session.result.options.costBias:
+        elif not session.isUpToDate(nodes) or not session.result.canOverrule:
             return  # there is nothing to compute again
+        elif costBias(self._ui.qualitySlider.value) == session.result.options.costBias:
+            return
         elif not self._wouldReplaceCorrections():
             self._start(lambda: session.segment(nodes, panel.options.forRun()))
 

@@ -20,6 +20,11 @@ def test_volumes_decisions_and_cost_are_told() -> None:
     ]
 
 
+def test_windows_decide_nothing() -> None:
+    text = region_summary({"WT": 1.0, "TC": 0.0, "ET": 0.0}, {"windows": 8, "gmacs": 1920.0, "missing": []}, OUTPUT)
+    assert text == "WT 1.0 ml, TC 0.0 ml, ET 0.0 ml. Written: out.seg.nrrd\n8 windows: 1920.00 GMACs."
+
+
 def test_nothing_found_is_told() -> None:
     text = region_summary({"WT": 0.0, "TC": 0.0, "ET": 0.0}, NOTES, OUTPUT)
     assert text.startswith("No tumor found; the segments are empty. Written: out.seg.nrrd\n")

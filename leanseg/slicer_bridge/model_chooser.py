@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -18,8 +19,19 @@ PRECISION_NAMES = {"int8": "INT8", "fp32": "fp32"}  # in the order of the choose
 class ModelChooser:
     """Fills the two combo boxes and the label of the panel."""
 
-    def __init__(self, modelSelector: Any, precisionSelector: Any, infoLabel: Any, unit: str, speedText: str) -> None:
-        """`unit`: what is timed, `Frame` or `Brain`; `speedText`: translated, with {seconds} or {milliseconds}."""
+    def __init__(
+        self,
+        modelSelector: Any,
+        precisionSelector: Any,
+        infoLabel: Any,
+        unit: str,
+        speedText: str,
+        costText: Callable[[ModelCard], str] | None = None,
+    ) -> None:
+        """`unit`: what is timed, `Frame` or `Brain`; `speedText`: translated, with {seconds} or {milliseconds}.
+        `costText(card)`: what a thorough model costs; empty for the others.
+        """
+        self._costText = costText or (lambda _card: "")
         self._models = modelSelector
         self._precisions = precisionSelector
         self._info = infoLabel
@@ -35,10 +47,14 @@ class ModelChooser:
         wasBlocked = self._models.blockSignals(True)
         self._models.clear()
         for card in cards:
-            self._models.addItem(f"{card.title.partition(':')[0]} ({card.id})", card.id)
-            self._models.setItemData(self._models.count - 1, card.title, qt.Qt.ToolTipRole)
+            name = f"{card.title.partition(':')[0]} ({card.id})"
+            self._models.addItem(_("{name}, thorough").format(name=name) if self._costText(card) else name, card.id)
+            self._models.setItemData(self._models.count - 1, self._tooltip(card), qt.Qt.ToolTipRole)
         self._models.blockSignals(wasBlocked)
         self.select(model, precision)
+
+    def _tooltip(self, card: ModelCard) -> str:
+        return "\n".join(text for text in (card.title, self._costText(card)) if text)
 
     def select(self, model: str, precision: str) -> bool:
         """Choose these; the first of the list where there is no such model or precision. Whether there is the model."""
@@ -52,7 +68,7 @@ class ModelChooser:
     def fillPrecisions(self, precision: str = "") -> None:
         """The precisions of the chosen model."""
         card = self.card
-        self._models.setToolTip(card.title if card is not None else "")
+        self._models.setToolTip(self._tooltip(card) if card is not None else "")
         wasBlocked = self._precisions.blockSignals(True)
         self._precisions.clear()
         for name, text in PRECISION_NAMES.items():

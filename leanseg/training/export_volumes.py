@@ -24,6 +24,7 @@ from leanseg.training.export_dynamic import validation
 from leanseg.training.graphs import export_onnx, quantize_int8, store_weights_as_fp16
 from leanseg.training.recipe import Recipe
 from leanseg.training.volumes import Regions, count_volume_gmacs
+from leanseg.training.window_cost import window_cost
 from leanseg.weights.bundle import Bundle, rewrite_card, write_bundle
 
 CALIBRATION_PATCHES = 16
@@ -32,8 +33,8 @@ CALIBRATION_PATCHES = 16
 def export_volumes(recipe: Recipe, network: nn.Module, run: Path, folder: Path, data: Path) -> Bundle:
     """Export a run as the bundle `folder`; needs the data it was trained on.
 
-    INT8 ranges are read from training patches, and the figures of both precisions on the validation part are written
-    into the card.
+    INT8 ranges are read from training patches. The figures of both precisions on the validation part are written into
+    the card, and what a window costs.
 
     Raises:
         LeanSegError: no data, a run without patches, or a folder that cannot be written.
@@ -46,7 +47,8 @@ def export_volumes(recipe: Recipe, network: nn.Module, run: Path, folder: Path, 
     gmacs = count_volume_gmacs(network, len(recipe.brain.sequences), config.window_kji)
     card = brain_card(recipe, network, run, folder.name, config, gmacs, temperature=1.0)
     bundle = write_bundle(card, graphs, safetensors.torch.save(half), folder)
-    card = dataclasses.replace(bundle.card, metrics={"validation": validation(recipe, bundle, run, data)})
+    metrics = {"validation": validation(recipe, bundle, run, data), "window": window_cost(bundle)}
+    card = dataclasses.replace(bundle.card, metrics=metrics)
     rewrite_card(bundle, card)
     return dataclasses.replace(bundle, card=card)
 

@@ -1,5 +1,7 @@
 """3-D deformable convolution: what it is by hand, and both ways to sample."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,8 +11,8 @@ from leanseg.networks.blocks.deformable import (
     TAPS,
     DeformableBottleneck,
     DeformableConv3d,
-    sample_by_corners,
-    sample_by_grid,
+    Slices,
+    sample,
 )
 
 CENTER = ((0, 0, 0),)
@@ -53,28 +55,58 @@ def test_an_offset_of_one_voxel_reads_the_next_voxel(axis: int) -> None:
     torch.testing.assert_close(deformable(x), whole, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", [sample_by_grid, sample_by_corners])
-def test_between_voxels_it_is_linear_and_outside_0(way: object) -> None:
+def sample_slices(x: Tensor, offsets: Tensor, taps: tuple[tuple[int, int, int], ...]) -> Tensor:
+    """One slice after the other."""
+    board = Slices(x)
+    return torch.cat([board.sample(offsets[:, :, :, k : k + 1], taps, k) for k in range(x.shape[2])], dim=3)
+
+
+@pytest.mark.parametrize("way", [sample, sample_slices])
+def test_between_voxels_it_is_linear_and_outside_0(way: Callable[..., Tensor]) -> None:
     x = torch.arange(24.0).view(1, 1, 2, 3, 4) + 1  # 1 + 12 k + 4 j + i
     offsets = torch.zeros(1, 1, 3, 2, 3, 4)
     offsets[..., 0, 0, 0] = torch.tensor([0.5, 0.25, 0.75])[None, None]
     offsets[..., 1, 2, 3] = torch.tensor([0.5, 0.0, 0.0])[None, None]  # half beyond the last slice
     offsets[..., 1, 0, 0] = torch.tensor([9.0, -9.0, 0.0])[None, None]
-    seen = way(x, offsets, CENTER)[0, 0, 0]  # type: ignore[operator]
+    seen = way(x, offsets, CENTER)[0, 0, 0]
     assert seen[0, 0, 0].item() == pytest.approx(1 + 6 + 1 + 0.75)
     assert seen[1, 2, 3].item() == pytest.approx(24 / 2)
     assert seen[1, 0, 0].item() == 0
     assert seen[0, 1, 2].item() == pytest.approx(7)
 
 
-@pytest.mark.parametrize("shape", [(6, 7, 9), (2, 2, 2), (5, 4, 1)])
+@pytest.mark.parametrize("shape", [(6, 7, 9), (2, 2, 2), (5, 4, 1), (1, 3, 40), (33, 2, 3)])
 def test_both_ways_to_sample_agree(shape: tuple[int, int, int]) -> None:
     """Far beyond the grid as well."""
     x, offsets = random(2, 3, *shape), random(2, 9, 3, *shape, seed=1)
     offsets[1] *= 5
-    by_grid, by_corners = (way(x, offsets, TAPS[9:18]) for way in (sample_by_grid, sample_by_corners))
+    by_grid, by_slices = (way(x, offsets, TAPS[9:18]) for way in (sample, sample_slices))
     assert by_grid.shape == (2, 3, 9, *shape) and by_grid.abs().max() > 0.5
-    torch.testing.assert_close(by_corners, by_grid, rtol=0, atol=1e-5)
+    torch.testing.assert_close(by_slices, by_grid, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [1, 3 * 2 * 27 * 3 * 30, 1 << 25])
+def test_what_is_exported_computes_the_same(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one, three and all slices at a time."""
+    x, deformable = random(2, 3, 7, 5, 6), layer()
+    torch.nn.init.normal_(deformable.offset.weight, std=0.3, generator=torch.Generator().manual_seed(2))
+    monkeypatch.setattr("leanseg.networks.blocks.deformable.SAMPLES_AT_ONCE_IN_GRAPH", limit)
+    torch.testing.assert_close(deformable.by_slices(x), deformable.by_taps(x), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_exported_never_holds_more_samples_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, deformable, sampled = random(1, 3, 7, 5, 6), layer(), []
+    grid_sample = F.grid_sample
+
+    def counting(*arguments: Tensor, **options: object) -> Tensor:
+        sampled.append(grid_sample(*arguments, **options))  # type: ignore[arg-type]
+        return sampled[-1]
+
+    two_slices = 2 * (2 * 3) * 27 * (5 * 6)  # each channel, and that of the next slice
+    monkeypatch.setattr("leanseg.networks.blocks.deformable.SAMPLES_AT_ONCE_IN_GRAPH", two_slices)
+    monkeypatch.setattr(F, "grid_sample", counting)
+    deformable.by_slices(x)
+    assert [one.numel() for one in sampled] == [two_slices] * 3 + [two_slices // 2]
 
 
 def test_offsets_learn_from_where_they_start() -> None:

@@ -4,12 +4,15 @@ Papers: Dai et al., Deformable convolutional networks, ICCV 2017, arXiv 1703.062
 2201.12785, for the bottleneck. torch has no 3-D deformable convolution and no code of the bottleneck was released; this
 file was written from the formula y(p) = sum over n of W_n x(p + p_n + o_n(p)), p_n being the 27 taps of a kernel of 3.
 
-Outside the grid x is 0, as around an ordinary convolution. Taps are sampled a few at a time, so that memory is that of
-`SAMPLES_AT_ONCE` values, whatever the size of the grid.
+Outside the grid x is 0, as around an ordinary convolution.
 
-There are two ways to sample, equal to 1e-5: `grid_sample` in torch, and by 8 corners in an exported graph, because
-OpenVINO refuses a GridSample of 3-D.
+There are two ways to compute it, equal to 1e-4. In torch, `grid_sample` in 3-D, a few taps at a time. In an exported
+graph, a few slices at a time: OpenVINO refuses a GridSample in 3-D, so the slices lie side by side in one picture,
+each with its next one as further channels, and a GridSample in 2-D reads both at once. Neither needs more memory than
+`SAMPLES_AT_ONCE` and `SAMPLES_AT_ONCE_IN_GRAPH` values of all taps, whatever the size of the grid.
 """
+
+import math
 
 import torch
 from jaxtyping import Float
@@ -20,6 +23,8 @@ TAPS = tuple((k, j, i) for k in (-1, 0, 1) for j in (-1, 0, 1) for i in (-1, 0, 
 """p_n, in the order of a kernel's weights."""
 SAMPLES_AT_ONCE = 1 << 27
 """Values of all taps that are sampled together, 512 MiB; fewer taps at once where the grid is larger."""
+SAMPLES_AT_ONCE_IN_GRAPH = 1 << 25
+"""Likewise, in an exported graph: fewer slices at once. It is faster with less, until there are too many nodes."""
 
 
 class DeformableConv3d(nn.Module):
@@ -36,6 +41,10 @@ class DeformableConv3d(nn.Module):
         self.conv = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)  # only its weights are used
 
     def forward(self, x: Float[Tensor, "batch channel k j i"]) -> Float[Tensor, "batch out k j i"]:
+        return self.by_slices(x) if torch.compiler.is_exporting() else self.by_taps(x)
+
+    def by_taps(self, x: Float[Tensor, "batch channel k j i"]) -> Float[Tensor, "batch out k j i"]:
+        """As torch computes it, with gradients."""
         weight = self.conv.weight.flatten(2)
         result = None
         together = next((n for n in (27, 9, 3) if n * x.numel() <= SAMPLES_AT_ONCE), 1)
@@ -50,6 +59,24 @@ class DeformableConv3d(nn.Module):
             result = added if result is None else result + added
         assert result is not None
         return result
+
+    def by_slices(self, x: Float[Tensor, "batch channel k j i"]) -> Float[Tensor, "batch out k j i"]:
+        """The same in operators that runtimes compute fast."""
+        x = x.float()
+        board = Slices(x)
+        padded = F.pad(x, (0, 0, 0, 0, 1, 1))
+        weight, bias = self.conv.weight.flatten(1), self.conv.bias
+        assert bias is not None
+        depth = x.shape[2]
+        together = max(1, SAMPLES_AT_ONCE_IN_GRAPH * depth // (2 * len(TAPS) * x[:1].numel()))
+        results = []
+        for first in range(0, depth, together):
+            slab = padded[:, :, first : min(first + together, depth) + 2]
+            offsets = F.conv3d(slab, self.offset.weight, self.offset.bias, padding=(0, 1, 1)).unflatten(1, (-1, 3))
+            seen = board.sample(offsets, TAPS, first)
+            summed = weight @ seen.flatten(1, 2).flatten(2)  # a 1 x 1 x 1 convolution that copies nothing
+            results.append((summed + bias[:, None]).unflatten(2, tuple(offsets.shape[3:])))
+        return torch.cat(results, dim=2)
 
 
 class DeformableBottleneck(nn.Module):
@@ -75,20 +102,14 @@ def sample(
     offsets: Float[Tensor, "batch tap 3 k j i"],
     taps: tuple[tuple[int, int, int], ...],
 ) -> Float[Tensor, "batch channel tap k j i"]:
-    """x(p + p_n + o_n(p)), linear between voxels, 0 outside; float32, as bfloat16 has no tenths of a voxel at 128."""
+    """x(p + p_n + o_n(p)), linear between voxels, 0 outside; float32, as bfloat16 has no tenths of a voxel at 128.
+
+    By torch's own, with taps in the place of a batch.
+    """
     x, offsets = x.float(), offsets.float()
-    return sample_by_corners(x, offsets, taps) if torch.compiler.is_exporting() else sample_by_grid(x, offsets, taps)
-
-
-def sample_by_grid(
-    x: Float[Tensor, "batch channel k j i"],
-    offsets: Float[Tensor, "batch tap 3 k j i"],
-    taps: tuple[tuple[int, int, int], ...],
-) -> Float[Tensor, "batch channel tap k j i"]:
-    """`sample` by torch's own, with taps in the place of a batch."""
     grid = [
         (2 * (offsets[:, :, n] + place) + 1) / x.shape[2 + n] - 1  # -1 and 1 are the borders of the grid
-        for n, place in enumerate(_places(x, taps))
+        for n, place in enumerate(_places(x.shape[2:], taps, x.device))
     ]
     repeated = x[:, None].expand(-1, len(taps), *x.shape[1:]).flatten(0, 1)
     grid_ijk = torch.stack(grid[::-1], dim=-1).flatten(0, 1)
@@ -97,50 +118,55 @@ def sample_by_grid(
     return values
 
 
-def sample_by_corners(
-    x: Float[Tensor, "batch channel k j i"],
-    offsets: Float[Tensor, "batch tap 3 k j i"],
-    taps: tuple[tuple[int, int, int], ...],
-) -> Float[Tensor, "batch channel tap k j i"]:
-    """`sample` by the 8 voxels around each place: in ONNX, Gather on a grid with zeros around it."""
-    shape = x.shape[2:]
-    voxels = F.pad(x, (1, 2) * 3).transpose(0, 1).flatten(1)
-    strides = ((shape[1] + 3) * (shape[2] + 3), shape[2] + 3, 1)
-    places = [
-        (offsets[:, :, n] + (place + 1)).clamp(0.0, float(shape[n] + 1)) for n, place in enumerate(_places(x, taps))
-    ]
-    corners = [place.floor() for place in places]
-    fk, fj, fi = (place - corner for place, corner in zip(places, corners, strict=True))
-    k, j, i = (corner.int() * stride for corner, stride in zip(corners, strides, strict=True))
-    index = k + j + i
-    if len(x) > 1:
-        first = torch.arange(len(x), dtype=torch.int32) * ((shape[0] + 3) * strides[0])
-        index = index + first.view(-1, 1, 1, 1, 1)
-    flat = index.flatten()
+class Slices:
+    """All slices of a volume side by side in one picture, (batch, 2 channel, row, column): its own channels, then those
+    of the next slice at the same place. Zeros around each, so that a place beyond the border reads 0.
+    """
 
-    def corner(shift: int) -> Tensor:
-        values: Tensor = voxels[:, shift:].index_select(1, flat).unflatten(1, index.shape)
-        return values
+    def __init__(self, x: Float[Tensor, "batch channel k j i"]) -> None:
+        self.shape = tuple(x.shape[2:])
+        depth, height, width = (n + 2 for n in self.shape)
+        # as square as can be: coordinates are fractions of the side, and have 24 bits
+        self.columns = min(max(1, round(math.sqrt(depth * height / width))), depth)
+        rows = -(-depth // self.columns)
+        padded = F.pad(x, (1, 1, 1, 1, 1, rows * self.columns - depth + 2))
+        both = torch.cat([padded[:, :, :-1], padded[:, :, 1:]], dim=1)
+        tiles = both.unflatten(2, (rows, self.columns)).transpose(3, 4)
+        self.picture = tiles.flatten(4, 5).flatten(2, 3)
 
-    def edge(shift: int) -> Tensor:
-        near = corner(shift)
-        return near + fi * (corner(shift + strides[2]) - near)
+    def sample(
+        self, offsets: Float[Tensor, "batch tap 3 slab j i"], taps: tuple[tuple[int, int, int], ...], first: int
+    ) -> Float[Tensor, "batch channel tap slab j i"]:
+        """As `sample`, of the slices from `first` on for which there are offsets."""
+        batch, number, _, slab, height, width = offsets.shape
+        k, j, i = (
+            (offsets[:, :, n] + (place + 1)).clamp(0.0, float(self.shape[n] + 1))
+            for n, place in enumerate(_places((slab, height, width), taps, offsets.device, first))
+        )
+        below = k.floor()
+        row_of_tiles = ((below + 0.5) * (1 / self.columns)).floor()
+        sides = self.picture.shape[2:]
+        row = row_of_tiles * (self.shape[1] + 2) + j
+        column = (below - row_of_tiles * self.columns) * (self.shape[2] + 2) + i
+        places = torch.stack(
+            [(at.flatten(1) * (2 / (side - 1)) - 1) for at, side in ((column, sides[1]), (row, sides[0]))], dim=1
+        )
+        grid = places.transpose(1, 2).unflatten(1, (number * slab * height, width))
+        seen = F.grid_sample(self.picture, grid, padding_mode="zeros", align_corners=True)
+        near, far = seen.view(batch, 2, -1, number, slab, height, width).unbind(1)
+        result: Tensor = near + (k - below)[:, None] * (far - near)
+        return result
 
-    def face(shift: int) -> Tensor:
-        near = edge(shift)
-        return near + fj * (edge(shift + strides[1]) - near)
 
-    near = face(0)
-    return (near + fk * (face(strides[0]) - near)).transpose(0, 1)
-
-
-def _places(x: Tensor, taps: tuple[tuple[int, int, int], ...]) -> list[Tensor]:
-    """p + p_n along k, j and i, in voxels: (tap, k, 1, 1), (tap, 1, j, 1) and (tap, 1, 1, i)."""
-    shifts = torch.tensor(taps, dtype=torch.float32, device=x.device)
+def _places(
+    shape: tuple[int, ...], taps: tuple[tuple[int, int, int], ...], device: torch.device, first: int = 0
+) -> list[Tensor]:
+    """p + p_n along k, j and i, in voxels: (tap, k, 1, 1), (tap, 1, j, 1) and (tap, 1, 1, i); slices from `first`."""
+    shifts = torch.tensor(taps, dtype=torch.float32, device=device)
     result = []
     for n in range(3):
         along = [1, 1, 1]
-        along[n] = x.shape[2 + n]
-        p = torch.arange(along[n], dtype=torch.float32, device=x.device).view(along)
+        along[n] = shape[n]
+        p = torch.arange(shape[n], dtype=torch.float32, device=device).view(along) + (first if n == 0 else 0)
         result.append(p + shifts[:, n].view(-1, 1, 1, 1))
     return result
