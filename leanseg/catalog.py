@@ -208,7 +208,12 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:2305.11481",
         ("leanseg/networks/cm_mask_sd.py", "leanseg/losses/masked_distillation.py", "leanseg/prompts/referring.py"),
         "TextGuidedSeg",
-        tests=("Testing/engine/networks/test_cm_mask_sd.py", "Testing/engine/losses/test_masked_distillation.py"),
+        recipes=("cm_mask_sd", "cm_mask_sd_ablation"),
+        tests=(
+            "Testing/engine/networks/test_cm_mask_sd.py",
+            "Testing/engine/losses/test_masked_distillation.py",
+            "Testing/engine/training/test_referring.py",
+        ),
     ),
     System(
         "mf2_mvqa",

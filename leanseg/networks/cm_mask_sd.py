@@ -13,6 +13,9 @@ Departures and inferences
     comes, is that of the whole sentence.
   * Group norm in the neck: running statistics of batch norm would mix pictures with and without hidden patches.
   * GELU in the decoder. The kernel is divided by the root of its size, so that logits start near 0.
+  * `finds_objects`, ours: a 1x1 convolution says where anything is that a sentence could mean, and the kernel only
+    which of it. Shapes are then learned from every object of a picture, and from every sentence about it.
+  * Groups have eight channels at least, and a picture is encoded once for all sentences about it, both ours.
   * Ours: the encoder that is built where none is passed in (the paper's is CLIP ViT-B/16 at 480 x 480); and the null
     token, whose logit says whether there is what was asked for (after RefSegformer by Wu et al.).
 
@@ -36,6 +39,7 @@ from leanseg.networks.text_encoder import TextEncoderConfig
 
 _TAPS = 3
 _GROUPS = 32
+_CHANNELS_PER_GROUP = 8  # at least: groups of one channel would lose how much there is of it
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class CMMaskSDConfig:
     """Of the draw: the smaller, the more does the correlation decide."""
     masked: bool = True
     """Whether training has the masked branches."""
+    finds_objects: bool = False
+    """Whether a second map says where anything is that a sentence could mean, and the kernel only chooses; ours."""
     in_channels: int = 1
     encoder_widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     """This and the next of the small dual encoder, where no other is passed in."""
@@ -93,10 +99,28 @@ class CMMaskSDOutput(NamedTuple):
     """(batch, row, column), float32: cosine of each patch with the sentence"""
     masked: tuple[Tensor, ...]
     """z_v and z_t in training, else nothing"""
+    objects: Tensor | None = None
+    """(batch, 1, height, width) logits of all objects, if `finds_objects`"""
 
     def probabilities(self) -> Float[Tensor, "batch 1 height width"]:
         """sigmoid(z) * sigmoid(existence): empty where there is no such object."""
         return self.logits.float().sigmoid() * self.existence.float().sigmoid()[:, None, None, None]
+
+
+class Branch(NamedTuple):
+    """What one branch says on the grid of the picture."""
+
+    logits: Tensor
+    """(batch, 1, height, width)"""
+    existence: Tensor
+    """(batch,)"""
+    objects: Tensor | None
+    """(batch, 1, height, width)"""
+
+
+def both(one: Tensor, other: Tensor) -> Tensor:
+    """The logit of the product of two probabilities that are given as logits."""
+    return -torch.stack([-one, -other, -one - other]).logsumexp(dim=0)
 
 
 class DecoderLayer(nn.Module):
@@ -119,14 +143,17 @@ class DecoderLayer(nn.Module):
     ) -> Float[Tensor, "batch patch width"]:
         mixed = self.query_key_value(self.norm(patches)).unflatten(2, (3, self.heads, -1))
         query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        # In steps: of so few patches the fused kernel's gradient takes several times as long on a CPU.
+        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        seen = (scores.softmax(dim=3).to(value.dtype) @ value).transpose(1, 2).flatten(2)
         result: Tensor = self.words(patches + self.dropout(self.attended(seen)), words, padding)
         return result
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution, group norm, ReLU."""
-    norm = nn.GroupNorm(math.gcd(_GROUPS, out_channels), out_channels)
+    groups = math.gcd(min(_GROUPS, max(out_channels // _CHANNELS_PER_GROUP, 1)), out_channels)
+    norm = nn.GroupNorm(groups, out_channels)
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), norm, nn.ReLU(True))
 
 
@@ -189,39 +216,53 @@ class CMMaskSD(nn.Module):
         )
         self.kernel = KernelHead(joint, config.neck_width)
         self.exists = nn.Linear(width, 1)
+        if config.finds_objects:
+            self.objects = nn.Conv2d(config.neck_width, 1, kernel_size=1)
 
     def forward(
         self,
-        image: Float[Tensor, "batch channel height width"],
+        image: Float[Tensor, "picture channel height width"],
         ids: Int[Tensor, "batch piece"],
         padding: Bool[Tensor, "batch piece"],
         generator: torch.Generator | None = None,
+        owners: Int[Tensor, " batch"] | None = None,
+        hides: bool = True,
     ) -> CMMaskSDOutput:
         """For each picture its sentence; the masked branches run in train mode alone.
 
         Args:
             padding: True where there is no piece; every sentence has a first and a last piece.
             generator: draws what is hidden.
+            owners: of each sentence its picture, where they are not one to one; each picture is then encoded once.
+            hides: False leaves the masked branches out in training too.
 
         Raises:
             ValueError: a grid that does not fit, or masked branches without a generator.
         """
         check_grid("CMMaskSD", image, self.encoder.stride)
-        seen: DualEncoding = self.encoder(image, ids, padding)
-        patches, words = self.coordinate_vision(seen.patches), self.coordinate_words(seen.words)
+        seen: DualEncoding = self.encoder(image, ids, padding, owners)
         agreement = correlation(seen.patches.flatten(1, 2), seen.sentence).unflatten(1, seen.patches.shape[1:3])
         size = list(image.shape[2:])
-        logits, existence = self._branch(patches, words, padding, seen.sentence, size)
+        patches, words = self.coordinate_vision(seen.patches), self.coordinate_words(seen.words)
+        main = self._branch(patches, words, padding, seen.sentence, size)
         masked: tuple[Tensor, ...] = ()
-        if self.training and self.config.masked:
+        if self.training and self.config.masked and hides:
             if generator is None:
                 raise ValueError("the masked branches draw what they hide. Give a generator, or use masked=False.")
             hidden_patches, hidden_words = self.hidden(seen, padding, generator)
             fewer_patches = torch.where(hidden_patches[..., None], self.mask_patch.to(patches.dtype), patches)
             fewer_words = torch.where(hidden_words[..., None], self.mask_word.to(words.dtype), words)
             told = (padding, seen.sentence, size)
-            masked = (self._branch(fewer_patches, words, *told)[0], self._branch(patches, fewer_words, *told)[0])
-        return CMMaskSDOutput(logits, existence, agreement, masked)
+            masked = (
+                self._branch(fewer_patches, words, *told).logits,
+                self._branch(patches, fewer_words, *told).logits,
+            )
+        return CMMaskSDOutput(main.logits, main.existence, agreement, masked, main.objects)
+
+    def answer(self, seen: DualEncoding, padding: Bool[Tensor, "batch piece"], size: list[int]) -> Branch:
+        """The main branch on a grid of this size: all that use needs."""
+        patches, words = self.coordinate_vision(seen.patches), self.coordinate_words(seen.words)
+        return self._branch(patches, words, padding, seen.sentence, size)
 
     def hidden(
         self, seen: DualEncoding, padding: Bool[Tensor, "batch piece"], generator: torch.Generator
@@ -241,8 +282,8 @@ class CMMaskSD(nn.Module):
         padding: Bool[Tensor, "batch piece"],
         sentence: Float[Tensor, "batch joint"],
         size: list[int],
-    ) -> tuple[Float[Tensor, "batch 1 high wide"], Float[Tensor, " batch"]]:
-        """Logits of one branch on a grid of this size, and that the object exists."""
+    ) -> Branch:
+        """One branch on a grid of this size."""
         number, rows, columns, width = patches.shape
         side = max(rows, columns)
         positions = sine_positions(side, width).unflatten(0, (side, side))[:rows, :columns]
@@ -252,5 +293,12 @@ class CMMaskSD(nn.Module):
             x = layer(x, words, padding)
         x = self.norm(x)
         features = self.neck(x[:, 1:].transpose(1, 2).unflatten(2, (rows, columns)))
-        logits = F.interpolate(self.kernel(features, sentence), size=size, mode="bilinear", align_corners=False)
-        return logits, self.exists(x[:, 0])[:, 0]
+        logits, objects = self.kernel(features, sentence), None
+        if self.config.finds_objects:
+            found = self.objects(features)
+            logits, objects = both(logits, found), self._spread(found, size)
+        return Branch(self._spread(logits, size), self.exists(x[:, 0])[:, 0], objects)
+
+    @staticmethod
+    def _spread(logits: Tensor, size: list[int]) -> Tensor:
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

@@ -25,6 +25,7 @@ _ANTONYMS = (("upper", "lower"), ("top", "bottom"), ("above", "below"), ("up", "
 _ANATOMY = (("superior", "inferior"), ("cranial", "caudal"), ("anterior", "posterior"), ("ventral", "dorsal"))
 _UPPER, _LOWER = (tuple(pair[side] for pair in (*_ANTONYMS, *_ANATOMY)) for side in (0, 1))
 _LEFT_RIGHT = {"left": "right", "right": "left"}
+DIRECTION_WORDS = (*_LEFT_RIGHT, *_UPPER, *_LOWER)
 _UP_DOWN = {**dict(zip(_UPPER, _LOWER, strict=True)), **dict(zip(_LOWER, _UPPER, strict=True))}
 _TURNED = {
     **{"left": "lower", "right": "upper", "middle": "central", "central": "middle"},
@@ -102,6 +103,16 @@ def unseen(prompt: str | StructuredPrompt, frame: PictureFrame) -> tuple[str, ..
     edges = frame.edges
     said = [(word.text, _DIRECTIONS.get(_base(word)) or _DIRECTIONS.get(word.value)) for word in _of_places(text)]
     return tuple(dict.fromkeys(word for word, direction in said if edges and direction and direction not in edges))
+
+
+def edge_of(word: str, frame: PictureFrame) -> str:
+    """The edge of the picture (left, right, upper, lower) where a person's word of direction lies, e.g. `left` on the
+    right of an axial picture; "" where the picture cannot show it. `word`: one of DIRECTION_WORDS."""
+    if not frame.left:
+        return word if word in _LEFT_RIGHT else "upper" if word in _UPPER else "lower"
+    if word in _DIRECTIONS:
+        return frame.edges.get(_DIRECTIONS[word], "")
+    return _picture_words(frame)["upper" if word in _UPPER else "lower"]
 
 
 def mirrored(prompt: _Prompt, horizontally: bool = False, vertically: bool = False) -> _Prompt:

@@ -259,14 +259,16 @@ class Reference(NamedTuple):
     label: int
 
 
-def draw_reference(scene: Scene, rng: np.random.Generator, absent: bool = False) -> Reference | None:
+def draw_reference(
+    scene: Scene, rng: np.random.Generator, absent: bool = False, kinds: Sequence[str] = KINDS
+) -> Reference | None:
     """A clear expression with its object, or with none if `absent`; each kind is as likely as any other that fits.
 
     None where nothing of the sort can be said. What is absent is of some kind that a person could have meant here: the
     fourth of three, one on the empty side, one left of the leftmost.
     """
-    for kind in rng.permutation(len(KINDS)):
-        expressions = _BY_KIND[KINDS[kind]]
+    for kind in rng.permutation(len(kinds)):
+        expressions = _BY_KIND[kinds[kind]]
         for n in rng.permutation(len(expressions)):
             label = referent(expressions[n], scene)
             if label != UNCLEAR and (label == NO_OBJECT) == absent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from leanseg.prompts.referring import Expression, Pick
+from leanseg.prompts.word_pieces import words_of
 
 _ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 _EDGES = {"leftmost": "left", "rightmost": "right", "uppermost": "top", "lowermost": "bottom"}
@@ -42,6 +43,12 @@ def sentence(expression: Expression, noun: str = "lesion", rng: np.random.Genera
         where = f" {_word(expression.relation, rng)} {_noun_phrase(expression.anchor, 'one', rng)}"
     text = _noun_phrase(expression.pick, noun, rng) + where
     return f"{text[0].upper()}{text[1:]}."
+
+
+def grammar_words() -> list[str]:
+    """Every word of every wording, in alphabetical order."""
+    texts = [*NOUNS, *_ORDINALS.values(), *_EDGES.values(), *(one for some in _SYNONYMS.values() for one in some)]
+    return sorted({word for text in [*texts, "the one from the."] for word in words_of(text)})
 
 
 def _noun_phrase(pick: Pick, noun: str, rng: np.random.Generator | None) -> str:

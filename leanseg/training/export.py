@@ -34,6 +34,7 @@ from leanseg.training.dynamic_graphs import EXPORTED
 from leanseg.training.export_dynamic import export_dynamic
 from leanseg.training.export_packed import completed, number_of_weights, pack, quantization_for, quantized
 from leanseg.training.export_questions import export_questions
+from leanseg.training.export_referring import export_referring
 from leanseg.training.export_text import export_text
 from leanseg.training.export_volumes import export_volumes
 from leanseg.training.graphs import (
@@ -94,6 +95,8 @@ def export(run: Path, folder: Path, data: Path, settings: Sequence[str] = ()) ->
         return export_volumes(recipe, network, run, folder, data)
     if recipe.network == "mf2_mvqa":
         return export_questions(recipe, network, run, folder, data)
+    if recipe.network == "cm_mask_sd":
+        return export_referring(recipe, network, run, folder, data)
     if recipe.network == "text_bcs":
         return export_text(recipe, network, run, folder, data)
     if any(part.startswith("glas:") for part in recipe.data.train):

@@ -23,7 +23,7 @@ from leanseg.training.data.questions import TYPES, Question
 from leanseg.training.text_corpus import common_words
 from leanseg.training.text_teacher import TransformersEncoder
 
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 VOCABULARY = "vocabulary.json"
 
 
@@ -41,8 +41,7 @@ class Vocabulary:
     @property
     def tokenizer_json(self) -> str:
         """As `WordPieces` reads it."""
-        numbers = {piece: number for number, piece in enumerate(self.pieces)}
-        return json.dumps({"model": {"type": "WordPiece", "vocab": numbers}}, ensure_ascii=False)
+        return tokenizer_json(self.pieces)
 
     @property
     def admissible(self) -> Tensor:
@@ -77,11 +76,17 @@ def vocabulary_of(questions: Iterable[Question], words: str = "", common: int = 
     texts = [text for question in questions for text in question.texts]
     own = Counter(word for text in texts for word in words_of(text))
     others = common_words(TransformersEncoder(words).tokenizer_json, common) if words else []
-    pieces = dict.fromkeys([*_SPECIAL, *string.digits, *(word for word, _ in own.most_common()), *others])
+    pieces = dict.fromkeys([*SPECIAL, *string.digits, *(word for word, _ in own.most_common()), *others])
     answers = [answer for answer, _ in Counter(question.answer for question in questions).most_common()]
     number = {answer: n for n, answer in enumerate(answers)}
     admitted = [sorted({number[q.answer] for q in questions if q.type == kind}) for kind in TYPES]
     return Vocabulary(tuple(pieces), tuple(answers), TYPES, tuple(map(tuple, admitted)))
+
+
+def tokenizer_json(pieces: Iterable[str]) -> str:
+    """Whole words as `WordPieces` reads them."""
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    return json.dumps({"model": {"type": "WordPiece", "vocab": numbers}}, ensure_ascii=False)
 
 
 def starting_vectors(vocabulary: Vocabulary, folder: str, width: int) -> Tensor:

@@ -22,6 +22,7 @@ from leanseg.training.deployment import DeploymentConfig
 from leanseg.training.fremae_recipe import FreMAEConfig
 from leanseg.training.loss_recipe import LossConfig, spell_out_losses
 from leanseg.training.question_recipe import QuestionsConfig
+from leanseg.training.referring_recipe import ReferringTrainingConfig
 from leanseg.training.settings import assign
 from leanseg.training.text_recipe import TextConfig
 
@@ -37,6 +38,7 @@ _NEEDS = (
     ("decisions", "med_danet"),
     ("text", "text_bcs"),
     ("questions", "mf2_mvqa"),
+    ("referring", "cm_mask_sd"),
     ("cga", "cga_unet"),
 )
 
@@ -191,6 +193,8 @@ class Recipe:
     """What `text_bcs` is trained with."""
     questions: QuestionsConfig | None = None
     """What `mf2_mvqa` is trained with."""
+    referring: ReferringTrainingConfig | None = None
+    """What `cm_mask_sd` is trained with."""
     cga: ClassGuidanceConfig | None = None
     """What `cga_unet` is trained with."""
     fremae: FreMAEConfig | None = None
@@ -220,7 +224,7 @@ class Recipe:
         for name, network in _NEEDS:
             if name in chosen and self.network != network:
                 raise ValueError(f"[{name}] trains a {network}; the network is {self.network}. Leave [{name}] out.")
-            is_picture = name in ("text", "questions")
+            is_picture = name in ("text", "questions", "referring")
             if name in chosen and (self.brain is None) != is_picture:
                 how = "does without [brain]" if is_picture else "needs slices of brains. Add a section [brain]"
                 raise ValueError(f"[{name}] {how}.")

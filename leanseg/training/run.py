@@ -27,6 +27,7 @@ from leanseg.training.pixel_contrast import PixelContrast, feature_channels
 from leanseg.training.quantized import QuantizationAware
 from leanseg.training.question_answering import train_questions
 from leanseg.training.recipe import DecisionsConfig, DistillationConfig, Recipe, ThreePhasesConfig
+from leanseg.training.referring import train_referring
 from leanseg.training.t2kd import JointDistillation
 from leanseg.training.text_guided import TextGuided
 from leanseg.training.text_reading import check_width, load_reader
@@ -45,6 +46,8 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
     """
     if recipe.questions is not None:
         return train_questions(recipe, data, folder, resume, report)
+    if recipe.referring is not None:
+        return train_referring(recipe, data, folder, resume, report)
     recipe = with_base(recipe) if recipe.base else recipe
     load = load_parts if recipe.text is None else load_text_pairs
     train_arrays, val_arrays = (load(parts, data, recipe) for parts in (recipe.data.train, recipe.data.val))

@@ -83,6 +83,7 @@ def start_at_encoder_(encoder: nn.Module, start: str, option: str, widths: str) 
         ) from error
     prefix, own = "encoder.", encoder.state_dict()
     its = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    its = {key: value for key, value in its.items() if key in own}  # a shallower encoder has its first stages
     if {key: value.shape for key, value in its.items()} != {key: value.shape for key, value in own.items()}:
         raise LeanSegError(f"The encoder in {start} has other shapes than {widths}. Use those it was made with.")
     encoder.load_state_dict({key: value.to(own[key].dtype) for key, value in its.items()})

@@ -12,7 +12,7 @@ from leanseg.losses.masked_distillation import MaskedDistillationLoss
 from leanseg.networks import build_network
 from leanseg.networks.blocks.correlation_masks import hidden_tokens
 from leanseg.networks.blocks.dual_encoders import CLIPDualEncoder, DualEncoding, words_of
-from leanseg.networks.cm_mask_sd import CMMaskSD, CMMaskSDConfig, CMMaskSDOutput
+from leanseg.networks.cm_mask_sd import CMMaskSD, CMMaskSDConfig, CMMaskSDOutput, both
 from leanseg.schema import parse
 from Testing.engine.networks.contract import NetworkContract, count_parameters
 
@@ -153,6 +153,13 @@ def test_the_masked_branches_ask_for_a_generator(images: Tensor) -> None:
         small().train()(images, *sentence())
 
 
+def test_masked_branches_can_wait(images: Tensor) -> None:
+    network = small().train()
+    output = network(images, *sentence(), hides=False)
+    assert output.masked == ()
+    torch.testing.assert_close(output.logits, network(images, *sentence(), seeded()).logits, rtol=0, atol=1e-6)
+
+
 def test_the_same_generator_hides_the_same(images: Tensor) -> None:
     network = small().train()
     first, again, other = (network(images, *sentence(), seeded(n)).masked for n in (1, 1, 2))
@@ -208,6 +215,49 @@ def test_appended_padding_has_no_effect(images: Tensor) -> None:
     with torch.no_grad():
         expected, shorter = network(images, ids, padding), network(images, ids[:, :6], padding[:, :6])
     torch.testing.assert_close(shorter.logits, expected.logits, rtol=0, atol=1e-5)
+
+
+def test_several_sentences_about_one_picture_look_at_it_once(images: Tensor) -> None:
+    network, (ids, padding) = small().eval(), sentence(4)
+    owners, looked = torch.tensor([0, 1, 1, 0]), []
+    network.encoder.backbone.register_forward_hook(lambda module, inputs, output: looked.append(len(inputs[0])))
+    with torch.no_grad():
+        found, expected = network(images, ids, padding, owners=owners), network(images[owners], ids, padding)
+    assert looked == [2, 4]
+    for one, other in zip(found[:3], expected[:3], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_the_main_branch_alone_answers_alike(images: Tensor) -> None:
+    network, (ids, padding) = small().eval(), sentence()
+    with torch.no_grad():
+        output = network(images, ids, padding)
+        logits, existence, _ = network.answer(network.encoder(images, ids, padding), padding, [16, 24])
+    assert torch.equal(logits, output.logits) and torch.equal(existence, output.existence)
+
+
+def test_what_is_chosen_is_an_object(images: Tensor) -> None:
+    network, (ids, padding) = small(finds_objects=True).eval(), sentence()
+    with torch.no_grad():
+        output = network(images, ids, padding)
+        assert output.objects is not None and output.objects.shape == output.logits.shape
+        network.objects.bias.fill_(-30.0)  # nothing is an object
+        assert network(images, ids, padding).logits.max() < -20
+    assert small()(images, ids, padding, torch.Generator()).objects is None
+
+
+def test_both_is_the_logit_of_the_product() -> None:
+    one, other = torch.tensor([-60.0, -2.0, 0.0, 3.0, 60.0]), torch.tensor([1.0, -1.0, 0.5, 60.0, 60.0])
+    found = both(one, other)
+    torch.testing.assert_close(found.sigmoid(), one.sigmoid() * other.sigmoid(), rtol=1e-5, atol=1e-12)
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (12, 1), (24, 3), (64, 8), (256, 32), (512, 32)])
+def test_groups_of_the_neck_have_several_channels(channels: int, groups: int) -> None:
+    network = small(neck_width=channels)
+    norms = [module for module in network.neck.modules() if isinstance(module, nn.GroupNorm)]
+    assert norms[-1].num_groups == groups
 
 
 def test_what_does_not_exist_has_no_mask() -> None:

@@ -62,11 +62,14 @@ class SmallDualEncoder(nn.Module):
 
     def forward(
         self,
-        image: Float[Tensor, "batch channel height width"],
+        image: Float[Tensor, "picture channel height width"],
         ids: Int[Tensor, "batch piece"],
         padding: Bool[Tensor, "batch piece"],
+        owners: Int[Tensor, " batch"] | None = None,
     ) -> DualEncoding:
+        """`owners`: of each sentence its picture, where they are not one to one."""
         patches = self.project(self.backbone(image)[-1].permute(0, 2, 3, 1))
+        patches = patches if owners is None else patches[owners]
         words = self.text(ids, padding)
         return DualEncoding(patches, patches.mean(dim=(1, 2)), words, _at(words, last_piece(padding)))
 
@@ -84,15 +87,17 @@ class CLIPDualEncoder(nn.Module):
 
     def forward(
         self,
-        image: Float[Tensor, "batch channel height width"],
+        image: Float[Tensor, "picture channel height width"],
         ids: Int[Tensor, "batch piece"],
         padding: Bool[Tensor, "batch piece"],
+        owners: Int[Tensor, " batch"] | None = None,
     ) -> DualEncoding:
-        """`image` has one channel or three."""
+        """`image` has one channel or three. `owners` as of the small one."""
         rows, columns = (side // self.stride for side in image.shape[2:])
         standardized = (image - self.get_buffer("mean")) / self.get_buffer("deviation")
         tokens = self.vision(standardized, interpolate_pos_encoding=True).last_hidden_state
         tokens = self.project_vision(self.vision.post_layernorm(tokens))
+        tokens = tokens if owners is None else tokens[owners]
         patches = tokens[:, 1:].unflatten(1, (rows, columns))
         hidden = self.text(input_ids=ids, attention_mask=(~padding).long()).last_hidden_state
         words = self.project_text(hidden) * ~padding[:, :, None]

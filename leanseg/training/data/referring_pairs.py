@@ -9,7 +9,7 @@ edges and the brightness of where they are put; the scene is then synthetic, the
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from scipy import ndimage
 from leanseg.errors import LeanSegError, UnreadableFileError
 from leanseg.files.images import read_image
 from leanseg.processing.intensity import luminance, rescale_percentiles
-from leanseg.prompts.referring import MIN_PIXELS, NO_OBJECT, draw_reference, read_scene
+from leanseg.prompts.referring import KINDS, MIN_PIXELS, NO_OBJECT, draw_reference, read_scene
 from leanseg.prompts.referring_words import NOUNS, sentence
 from leanseg.training.data.text_pairs import read_text_cases
 
@@ -31,6 +31,10 @@ _RIM_PX = 6
 """Around a copied lesion, its own tissue, which fades away."""
 _GAP_PX = 3
 """At least so much lies between two objects."""
+_MUCH, _SLICE_STEP = 0.4, 6
+"""Slices of a volume with so much of the largest area, and every which of them."""
+_TILE_PX = 80
+"""Side of a picture of few nuclei."""
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -54,6 +58,10 @@ class ReferringPair:
     image: NDArray[np.float32]
     text: str
     mask: NDArray[np.bool_]
+    others: NDArray[np.bool_]
+    """Every other object"""
+    kind: str
+    """One of `prompts.referring.KINDS`"""
 
 
 def with_objects(image: NDArray[np.generic], mask: NDArray[np.bool_]) -> Picture:
@@ -106,43 +114,58 @@ def _free_place(
     return None
 
 
-def draw_pair(picture: Picture, rng: np.random.Generator, absent_fraction: float = 0.2) -> ReferringPair | None:
-    """A sentence about a picture, and its mask; None where nothing clear can be said of it."""
+def draw_pair(
+    picture: Picture, rng: np.random.Generator, absent_fraction: float = 0.2, kinds: Sequence[str] = KINDS
+) -> ReferringPair | None:
+    """A sentence of some kind about a picture, and its mask; None where nothing clear can be said of it."""
     scene = read_scene(picture.labels, picture.image)
-    reference = draw_reference(scene, rng, absent=bool(rng.random() < absent_fraction)) or draw_reference(scene, rng)
+    absent = bool(rng.random() < absent_fraction)
+    reference = draw_reference(scene, rng, absent, kinds) or draw_reference(scene, rng, kinds=kinds)
     if reference is None:
         return None
     text = sentence(reference.expression, NOUNS[int(rng.integers(len(NOUNS)))], rng)
     mask = (picture.labels == reference.label) & (reference.label != NO_OBJECT)
-    return ReferringPair(picture.image, text, mask)
+    return ReferringPair(picture.image, text, mask, (picture.labels > 0) & ~mask, reference.expression.kind)
+
+
+def drawn_scene(
+    pictures: Sequence[Picture], which: int, rng: np.random.Generator, most_objects: int = 5, alone: float = 0.0
+) -> Picture:
+    """A picture as it is if it shows several objects, else with copies from others; left `alone` so often."""
+    chosen = pictures[which]
+    if chosen.number > 1 or rng.random() < alone:
+        return chosen
+    others = rng.integers(len(pictures), size=int(rng.integers(1, most_objects)))
+    return composed([chosen, *(pictures[int(n)] for n in others)], rng)
 
 
 def referring_pairs(
-    pictures: Sequence[Picture], number: int, seed: int, most_objects: int = 5, absent_fraction: float = 0.2
+    draw_scene: Callable[[np.random.Generator], Picture],
+    number: int,
+    seed: int,
+    absent_fraction: float = 0.2,
+    kinds: Sequence[str] = KINDS,
 ) -> Iterator[ReferringPair]:
-    """So many pairs; the same seed gives the same ones.
+    """So many pairs, each about a scene of its own; the same seed gives the same ones.
 
     Raises:
-        LeanSegError: nothing clear can be said of any picture.
+        LeanSegError: nothing clear can be said of any scene.
     """
     rng, found, failed = np.random.default_rng(seed), 0, 0
     while found < number:
-        if not pictures or failed > _TRIES * (found + 1):
+        if failed > _TRIES * (found + 1):
             raise LeanSegError(
                 "Nothing clear can be said of these pictures. Give some with objects of 10 pixels or more."
             )
-        chosen = pictures[int(rng.integers(len(pictures)))]
-        if chosen.number < 2:
-            others = rng.integers(len(pictures), size=int(rng.integers(1, most_objects)))
-            chosen = composed([chosen, *(pictures[int(n)] for n in others)], rng)
-        pair = draw_pair(chosen, rng, absent_fraction)
+        pair = draw_pair(draw_scene(rng), rng, absent_fraction, kinds)
         found, failed = found + (pair is not None), failed + (pair is None)
         if pair is not None:
             yield pair
 
 
 def read_pictures(part: str, root: Path) -> list[Picture]:
-    """Pictures of a part; of a volume the slice with most tumor. `root` is the folder that holds the data sets.
+    """Pictures of a part: of a volume some slices with much tumor, of a picture of nuclei its tiles. `root` is the
+    folder that holds the data sets.
 
     Raises:
         UnknownNameError, LeanSegError: as `text_pairs.read_text_cases`.
@@ -152,8 +175,10 @@ def read_pictures(part: str, root: Path) -> list[Picture]:
         return list(_nuclei(root / MONUSEG, part.partition(":")[2]))
     pictures = []
     for case in read_text_cases(part, root):
-        k = int(case.truth.sum(axis=(1, 2)).argmax())
-        pictures.append(with_objects(case.image.array[0, k], case.truth[k]))
+        area = case.truth.sum(axis=(1, 2))
+        large = np.flatnonzero(area >= _MUCH * area.max())
+        for k in large[len(large) % _SLICE_STEP // 2 :: _SLICE_STEP]:
+            pictures.append(with_objects(case.image.array[0, k], case.truth[k]))
     return pictures
 
 
@@ -168,4 +193,8 @@ def _nuclei(folder: Path, split: str) -> Iterator[Picture]:
     for row in rows:
         (path,) = (folder / "images").glob(f"{row['id']}.*")
         image, mask = luminance(read_image(path).array), read_image(folder / "masks" / f"{row['id']}.png").array
-        yield with_objects(image[0, 0], mask[0, 0] > 0)
+        gray, nuclei = image[0, 0], mask[0, 0] > 0
+        for j in range(0, gray.shape[0] - _TILE_PX + 1, _TILE_PX):
+            for i in range(0, gray.shape[1] - _TILE_PX + 1, _TILE_PX):
+                tile = (slice(j, j + _TILE_PX), slice(i, i + _TILE_PX))
+                yield with_objects(gray[tile], nuclei[tile])

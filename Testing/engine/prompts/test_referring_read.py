@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leanseg.prompts.directions import PictureFrame, edge_of
+from leanseg.prompts.paraphrase import absent, generic, paraphrase
+from leanseg.prompts.referring import EXPRESSIONS
+from leanseg.prompts.referring_read import MOST_CHARACTERS, read_reference, unread_remark
+from leanseg.prompts.referring_words import NOUNS, sentence
+from leanseg.prompts.render import render
+from leanseg.prompts.structure import NOTHING_SAID, StructuredPrompt
+from Testing.engine.prompts.strategies import PROMPTS
+
+AXIAL, SAGITTAL, CORONAL = PictureFrame("R", "A", "I"), PictureFrame("A", "S", "R"), PictureFrame("R", "S", "A")
+
+
+def heard(text: str, frame: PictureFrame = PictureFrame()) -> str:  # noqa: B008 - frozen
+    """What a network is told; "" where nothing can be read."""
+    reading = read_reference(text, frame)
+    assert (reading.expression is None) == bool(reading.problem) and "\n" not in reading.problem
+    return sentence(reading.expression, reading.noun) if reading.expression else ""
+
+
+def test_every_wording_of_the_grammar_is_read_and_all_but_two_kinds_tell_objects_apart() -> None:
+    rng = np.random.default_rng(0)
+    for n, expression in enumerate(EXPRESSIONS):
+        for noun, drawn in ((NOUNS[n % len(NOUNS)], None), (NOUNS[(n + 1) % len(NOUNS)], rng), ("one", rng)):
+            text = sentence(expression, noun, drawn)
+            reading = read_reference(text.lower() if n % 2 else text)
+            assert (reading.expression, reading.noun, reading.remarks) == (expression, noun, ()), text
+            is_description = expression.kind == "only" or (expression.kind == "side" and not expression.pick.quality)
+            assert reading.is_relational != is_description, text
+
+
+@given(PROMPTS, st.integers(0, 2**32 - 1))
+def test_no_description_is_taken_for_a_sentence_that_tells_objects_apart(prompt: StructuredPrompt, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for text in (render(prompt), paraphrase(prompt, rng), generic(rng), absent(rng), render(NOTHING_SAID)):
+        assert not read_reference(text).is_relational, text
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("the larger of the two on the left", "The largest lesion on the left."),
+        ("the bright one next to the largest", "The one next to the largest one."),
+        ("second from the top", "The second lesion from the top."),
+        ("2nd from left", "The second lesion from the left."),
+        ("the leftmost lesion", "The leftmost lesion."),
+        ("left-most tumour please", "The leftmost tumor."),
+        ("the last one from the left", "The rightmost one."),
+        ("the upper of the two", "The uppermost lesion."),
+        ("the left one of the two masses", "The leftmost lesion."),
+        ("the one below the brightest", "The one below the brightest one."),
+        ("outline the smallest of the three lesions", "The smallest lesion."),
+        ("Which one is the darkest?", "The darkest one."),
+        ("the lesion nearest the largest", "The lesion next to the largest one."),
+        ("the small one above the brightest", "The smallest one above the brightest one."),
+        ("lesion on the left of the largest lesion", "The lesion left of the largest one."),
+        ("the lagest leison", "The largest lesion."),
+    ],
+)
+def test_persons_say_it_in_their_own_words(typed: str, told: str) -> None:
+    assert heard(typed) == told and read_reference(typed).is_relational
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("large irregular mass in the upper left", "a larger mass in the upper left", "lesion left of the nipple"),
+        *("first find the mass in the upper left", "mass left of the breast", "lesion above", "both lesions", "left"),
+        *("the mass from the left", "second opinion: round mass", "mass next to the duct", "der größte Tumor", "", "?"),
+    ],
+)
+def test_these_stay_with_the_models_that_read_descriptions(text: str) -> None:
+    assert not read_reference(text).is_relational
+    assert unread_remark(text, AXIAL) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("not the largest", 'Negation ("not")'),
+        ("the lesion that is not left of the brightest", "Negation"),
+        ("all but the largest lesion", "Negation"),
+        ("the largest and the smallest", '"largest" and "smallest"'),
+        ("the largest, darkest lesion", '"largest" and "darkest"'),
+        ("the leftmost rightmost lesion", '"leftmost" and "rightmost"'),
+        ("the largest lesion on the left, on the right", '"on the left" and "on the right"'),
+        ("the largest lesion in the upper left", "One side is read"),
+        ("the two largest masses", 'it says "two"'),
+        ("the largest lesion left of the nipple", '"left of the nipple"'),
+        ("the lesion left of the other one", '"left of" which one?'),
+        ("the third mass", '"third" counted from where?'),
+        ("fifth from the left", '"fifth" is not read; the model counts to 4'),
+        ("larger than the darkest", '"than" is not read'),
+        ("the lesion between the largest and the smallest", '"between" is not read'),
+        ("the largest in the middle", '"in the middle" is not read'),
+        ("the second largest on the left", "more at once"),
+        ("the lesion right of the second largest", "more at once"),
+        ("the one under the darkest one left of the brightest one", "One relation is read"),
+    ],
+)
+def test_what_would_lead_to_another_object_is_named_and_not_read(text: str, problem: str) -> None:
+    reading = read_reference(text)
+    assert reading.is_relational and reading.expression is None and problem in reading.problem
+    assert len(reading.problem) < 200
+
+
+def test_what_is_corrected_and_what_is_not_used_is_said() -> None:
+    assert read_reference("brigtest roundd lesion").remarks == (
+        '"brigtest" is read as "brightest".',
+        'Not used: "roundd".',
+    )
+    assert read_reference("the hypoechoic one above the bright one").remarks == (
+        '"bright" is read as "brightest".',
+        'Not used: "hypoechoic".',
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "frame", "told"),
+    [
+        ("the leftmost lesion", AXIAL, "The rightmost lesion."),
+        ("second from the left", AXIAL, "The second lesion from the right."),
+        ("the one left of the largest", AXIAL, "The one right of the largest one."),
+        ("the largest one on the right", AXIAL, "The largest one on the left."),
+        ("the lesion anterior to the brightest", AXIAL, "The lesion above the brightest one."),
+        ("the second from the top", AXIAL, "The second lesion from the top."),
+        ("the most posterior lesion", SAGITTAL, "The rightmost lesion."),
+        ("the most cranial lesion", CORONAL, "The uppermost lesion."),
+        ("the leftmost lesion", SAGITTAL, ""),
+        ("the lesion superior to the largest", AXIAL, ""),
+    ],
+)
+def test_words_of_the_patient_become_words_of_the_picture(typed: str, frame: PictureFrame, told: str) -> None:
+    assert heard(typed, frame) == told
+    if not told:
+        assert read_reference(typed, frame).problem.startswith("These slices cannot show")
+
+
+def test_edges_are_where_the_directions_of_the_patient_lie() -> None:
+    assert [edge_of(word, AXIAL) for word in ("left", "right", "top", "dorsal", "cranial")] == [
+        *("right", "left", "upper", "lower", ""),
+    ]
+    assert [edge_of(word, PictureFrame()) for word in ("left", "ventral", "deep")] == ["left", "upper", "lower"]
+
+
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(("the", "second", "largest", "left", "of", "from", "not", "two", "one", "?"))).map(
+        " ".join
+    )
+)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for frame in (PictureFrame(), AXIAL):
+        heard(text, frame)
+
+
+def test_a_long_text_is_refused_at_once() -> None:
+    reading = read_reference("the largest lesion " * 10_000)
+    assert f"at most {MOST_CHARACTERS}" in reading.problem and not reading.is_relational
+
+
+def test_a_model_of_descriptions_is_told_apart_only_where_it_does_not_understand() -> None:
+    assert "cm_mask_sd" in unread_remark("the second lesion from the left", AXIAL)
+    assert unread_remark("the largest lesion on the left", AXIAL) == ""

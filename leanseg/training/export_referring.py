@@ -1,0 +1,261 @@
+"""From a run folder to a bundle, for CM-MaskSD: one graph of picture and sentence, the tokenizer, and the card.
+
+    referring     image (1, 1, j, i), ids (1, piece), padding (1, piece: 1 = none)
+                  -> probability (1, 1, j, i), existence (1,), correlation (1, 1 + piece, row, column)
+
+The correlation is the cosine of each patch with the sentence, and then with each of its pieces. Temperature and both
+thresholds are chosen on pairs of the validation split; the test split is not touched. INT8 is weights and inputs of the
+convolutions, where nothing worth naming is lost.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from leanseg.beside import written_beside
+from leanseg.catalog import find_system
+from leanseg.inference.referring import ENGINE, REFERRING, ReferringConfig
+from leanseg.networks.blocks.dual_encoders import SmallDualEncoder
+from leanseg.networks.cm_mask_sd import CMMaskSD
+from leanseg.processing.postprocess import PostprocessingConfig
+from leanseg.prompts.word_pieces import WordPieces
+from leanseg.runtime.graph import Graph
+from leanseg.runtime.openvino_graph import OpenVINOGraph
+from leanseg.segmentation import Segment
+from leanseg.training.data.referring_pairs import ReferringPair
+from leanseg.training.data.referring_set import fixed_pairs, load_referring_set
+from leanseg.training.graphs import as_onnx, fold_batch_norm, store_weights_as_fp16
+from leanseg.training.provenance import data_licenses, stages_of, versions
+from leanseg.training.recipe import Recipe
+from leanseg.training.referring import TOKENIZER, checked, images_of, masks_of
+from leanseg.training.referring_metrics import by_kind, referring_figures
+from leanseg.weights.bundle import Bundle, write_bundle
+from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+
+PAIRS = 150
+"""Of each part of the validation data; others than those of training."""
+PAIRS_SEED = 2_000_003
+EMPTY_WHEN_ABSENT = 0.9
+"""Of the sentences that nothing is meant by, at least so many get no mask."""
+INTENDED_USE = (
+    "Research only; not for clinical use. It reads sentences of one grammar (size, brightness, place, order, relation "
+    "to another object) about one picture, and was trained on scenes most of which were composed: lesions were copied "
+    "from other pictures. See the figures in the metrics."
+)
+_OBJECT = Segment(
+    id="object",
+    name="The object",
+    value=1,
+    color_rgb=(0.565, 0.933, 0.565),
+    terminology=(
+        "Segmentation category and type - DICOM master list"
+        "~SCT^49755003^Morphologically Altered Structure~SCT^4147007^Mass~^^~~^^~^^"
+    ),
+)
+
+
+class ReferringGraph(nn.Module):
+    """The main branch, with the types that all graphs of a bundle take."""
+
+    def __init__(self, network: CMMaskSD, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+
+    def forward(self, image: Tensor, ids: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        is_none = padding > 0.5
+        seen = self.network.encoder(image, ids.long(), is_none)
+        main = self.network.answer(seen, is_none, list(image.shape[2:]))
+        exists = main.existence.sigmoid()
+        probability = (main.logits / self.temperature).sigmoid() * exists[:, None, None, None]
+        said = F.normalize(torch.cat([seen.sentence[:, None], seen.words], dim=1), dim=2, eps=1e-6)
+        patches = F.normalize(seen.patches, dim=3, eps=1e-6)
+        return probability, exists, (said @ patches.flatten(1, 2).transpose(1, 2)).unflatten(2, patches.shape[1:3])
+
+
+def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path, data: Path) -> Bundle:
+    """Export a run as the bundle `folder`; needs the data it was trained on.
+
+    Raises:
+        LeanSegError: no data, another network, or a folder that cannot be written.
+    """
+    cm_mask_sd = checked(network).eval()
+    assert recipe.referring is not None
+    tokenizer = (run / TOKENIZER).read_bytes()
+    read = WordPieces(tokenizer.decode("utf-8"), cm_mask_sd.config.length)
+    val, options = load_referring_set(recipe.data.val, data, recipe), recipe.referring
+    pairs = fixed_pairs(val, PAIRS, PAIRS_SEED, options)
+    logits, existence = logits_of(cm_mask_sd, read, pairs)
+    targets = masks_of(pairs)[:, 0]
+    temperature = best_temperature(logits, targets)
+    graph = store_weights_as_fp16(referring_graph(cm_mask_sd, recipe.size_ji, temperature))
+    probability, existence = run_graph(OpenVINOGraph(graph.SerializeToString()), read, pairs)
+    existence_threshold = best_existence_threshold(existence, targets.flatten(1).any(dim=1))
+    threshold = best_threshold(probability, existence >= existence_threshold, pairs)
+    answers = decided(probability, existence, threshold, existence_threshold)
+    stride = checked(network).encoder.stride
+    config = ReferringConfig(
+        FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
+        cm_mask_sd.config.length,
+        threshold,
+        existence_threshold,
+        (recipe.size_ji[0] // stride, recipe.size_ji[1] // stride),
+    )
+    validation = {
+        "command": f"leanseg export {run} -o BUNDLE",
+        "n": len(pairs),
+        "fp32": rounded(referring_figures(answers, pairs)),
+        "by_part": {
+            part: rounded(referring_figures(answers[n * PAIRS :][:PAIRS], pairs[n * PAIRS :][:PAIRS]))
+            for n, part in enumerate(val.ids)
+        },
+        "by_kind": {kind: rounded(figures) for kind, figures in by_kind(answers, pairs).items()},
+    }
+    card = _card(recipe, cm_mask_sd, run, folder.name, config)
+    card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
+    half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
+    bundle = write_bundle(card, {f"{REFERRING}_fp32": graph.SerializeToString()}, safetensors.torch.save(half), folder)
+    with written_beside(folder / TOKENIZER) as partial:
+        partial.write_bytes(tokenizer)
+    return bundle
+
+
+# ── the graph ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def referring_graph(network: CMMaskSD, size_ji: tuple[int, int], temperature: float) -> onnx.ModelProto:
+    """As described above."""
+    folded = ReferringGraph(copy.deepcopy(network), temperature).eval()
+    if isinstance(folded.network.encoder, SmallDualEncoder):
+        fold_batch_norm(folded.network.encoder.backbone)
+    config = network.config
+    example = (
+        torch.zeros(1, config.in_channels, *size_ji),
+        torch.full((1, config.length), 2.0),
+        torch.zeros(1, config.length),
+    )
+    return as_onnx(folded, example, ("image", "ids", "padding"), ("probability", "existence", "correlation"))
+
+
+def run_graph(graph: Graph, read: WordPieces, pairs: Sequence[ReferringPair]) -> tuple[Tensor, Tensor]:
+    """Probability (pair, j, i) and existence (pair,) as in use."""
+    found, exists = [], []
+    for pair in pairs:
+        ids, padding = read.padded(read(pair.text))
+        outputs = graph({"image": pair.image[np.newaxis, np.newaxis], "ids": ids, "padding": padding})
+        found.append(torch.from_numpy(outputs["probability"][0, 0].copy()))
+        exists.append(float(outputs["existence"][0]))
+    return torch.stack(found), torch.tensor(exists)
+
+
+# ── what is chosen on the validation split ──────────────────────────────────────────────────────────────────────────
+
+
+def logits_of(network: CMMaskSD, read: WordPieces, pairs: Sequence[ReferringPair]) -> tuple[Tensor, Tensor]:
+    """Logits (pair, j, i) and existence (pair,), a probability."""
+    results, exists = [], []
+    with torch.no_grad():
+        for n in range(0, len(pairs), 32):
+            some = pairs[n : n + 32]
+            ids, padding = (
+                torch.from_numpy(np.concatenate(rows))
+                for rows in zip(*(read.padded(read(pair.text)) for pair in some), strict=True)
+            )
+            output = network(images_of(some), ids.long(), padding > 0.5)
+            results.append(output.logits[:, 0])
+            exists.append(output.existence.sigmoid())
+    return torch.cat(results), torch.cat(exists)
+
+
+def best_temperature(logits: Tensor, targets: Tensor) -> float:
+    """The one in 0.5 ... 4 under which the pixels of what there is are the most probable; 1 where there is nothing."""
+    there = targets.flatten(1).any(dim=1)
+    if not there.any():
+        return 1.0
+    candidates = [float(t) for t in np.geomspace(0.5, 4.0, 31)]
+    costs = [float(F.binary_cross_entropy_with_logits(logits[there] / t, targets[there])) for t in candidates]
+    return round(candidates[int(np.argmin(costs))], 4)
+
+
+def best_existence_threshold(existence: Tensor, there: Tensor) -> float:
+    """The smallest at which EMPTY_WHEN_ABSENT of the sentences about nothing are told so; 0.5 without any."""
+    if there.all():
+        return 0.5
+    needed = float(torch.quantile(existence[~there], EMPTY_WHEN_ABSENT))
+    return min(float(np.ceil(needed * 100) / 100), 1.0)
+
+
+def best_threshold(probability: Tensor, said: Tensor, pairs: Sequence[ReferringPair]) -> float:
+    """Of the probability, the one with the largest mean IoU."""
+    candidates = [n / 20 for n in range(2, 15)]
+    masks = [(probability >= t) & said[:, None, None] for t in candidates]
+    return candidates[int(np.nanargmax([referring_figures(mask, pairs)["miou"] for mask in masks]))]
+
+
+def decided(probability: Tensor, existence: Tensor, threshold: float, existence_threshold: float) -> Tensor:
+    """Masks (pair, j, i) as in use."""
+    return (probability >= threshold) & (existence >= existence_threshold)[:, None, None]
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else round(value, 4) for name, value in figures.items()}
+
+
+# ── the card ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _card(recipe: Recipe, network: CMMaskSD, run: Path, model_id: str, config: ReferringConfig) -> ModelCard:
+    """Before temperature and figures."""
+    system, stages = find_system(recipe.system), stages_of(run)
+    return ModelCard(
+        id=model_id,
+        system=recipe.system,
+        title=system.title,
+        task="referring segmentation",
+        modality="US, MR",
+        inputs=("image",),
+        labels=(_OBJECT,),
+        engine=ENGINE,
+        network=recipe.network,
+        config=recipe.config,
+        preprocessing=dataclasses.asdict(recipe.preprocessing),
+        postprocessing=dataclasses.asdict(PostprocessingConfig()),
+        graphs={},
+        weights=FileCard("", "", 0),
+        parameters=sum(p.numel() for p in network.parameters()),
+        gmacs=round(count_referring_gmacs(network, recipe.size_ji), 3),
+        temperature=1.0,
+        training={"versions": versions(), "stages": stages},
+        metrics={},
+        license="Apache-2.0",
+        data_licenses=data_licenses(stages),
+        intended_use=INTENDED_USE,
+        format=CARD_FORMAT,
+        engine_config=_plain(dataclasses.asdict(config)),
+    )
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def count_referring_gmacs(network: CMMaskSD, size_ji: tuple[int, int]) -> float:
+    """Multiply-accumulates of one picture and sentence, in 10^9."""
+    config = network.config
+    ids = torch.zeros(1, config.length, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, config.in_channels, *size_ji), ids, torch.zeros_like(ids, dtype=torch.bool))
+    return float(counter.get_total_flops()) / 2e9
