@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from leanseg.precisions import compare_precisions as compare_precisions
     from leanseg.question_session import QuestionAnswer as QuestionAnswer
     from leanseg.question_session import QuestionSession as QuestionSession
+    from leanseg.references import refer as refer
+    from leanseg.referring_session import ReferredObject as ReferredObject
+    from leanseg.referring_session import ReferringSession as ReferringSession
     from leanseg.segmentation import Segmentation as Segmentation
     from leanseg.suggest import Suggestions as Suggestions
     from leanseg.suggest import suggest_cases as suggest_cases
@@ -51,6 +54,9 @@ _HOMES = {
     "compare_precisions": "precisions",
     "QuestionAnswer": "question_session",
     "QuestionSession": "question_session",
+    "refer": "references",
+    "ReferredObject": "referring_session",
+    "ReferringSession": "referring_session",
     "Segmentation": "segmentation",
     "Suggestions": "suggest",
     "suggest_cases": "suggest",

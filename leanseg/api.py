@@ -13,6 +13,7 @@ from leanseg.files.images import read_image
 from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine, graph_shapes
 from leanseg.inference.question_answering import QuestionAnsweringEngine, question_engine
+from leanseg.inference.referring import ReferringEngine, referring_engine
 from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
 from leanseg.inference.text_prompted import PARTS, TEXT, TextPromptedConfig, TextPromptedEngine
@@ -21,6 +22,7 @@ from leanseg.processing.measure import LesionMeasurement, measure_slice, volume_
 from leanseg.processing.postprocess import PostprocessingConfig, restore
 from leanseg.processing.preprocess import ModelInput, PreprocessingConfig, preprocess
 from leanseg.prompts.encoder import SmallTextEncoder
+from leanseg.referring_session import segment_by_reference
 from leanseg.request import Device, Precision, Progress, UncertaintyKind, no_progress
 from leanseg.runtime.graph import Graph
 from leanseg.runtime.packed_graph import complete_graph, complete_graphs
@@ -41,7 +43,12 @@ class Model:
 
     bundle: Bundle
     engine: (
-        SlicewiseEngine | DynamicSlicewiseEngine | SlidingWindowEngine | TextPromptedEngine | QuestionAnsweringEngine
+        SlicewiseEngine
+        | DynamicSlicewiseEngine
+        | SlidingWindowEngine
+        | TextPromptedEngine
+        | ReferringEngine
+        | QuestionAnsweringEngine
     )
     device: str
     precision: str
@@ -83,14 +90,10 @@ def load_engine(model: str, device: Device = "auto", precision: Precision = "aut
         raise LeanSegError("INT8 runs on the CPU only. Use --device cpu, or --precision fp32 for cuda.")
     chosen = precision if precision != "auto" else "int8" if "int8" in card.precisions and device != "cuda" else "fp32"
     engine, preprocessing = build(bundle, device, chosen)
-    return Model(
-        bundle,
-        engine,
-        "cuda" if device == "cuda" else "cpu",
-        chosen,
-        preprocessing,
-        parse_section(PostprocessingConfig, card.postprocessing, card.id, "card.postprocessing"),
-    )
+    postprocessing = parse_section(PostprocessingConfig, card.postprocessing, card.id, "card.postprocessing")
+    if isinstance(engine, ReferringEngine):
+        postprocessing = replace(postprocessing, threshold=engine.config.threshold)
+    return Model(bundle, engine, "cuda" if device == "cuda" else "cpu", chosen, preprocessing, postprocessing)
 
 
 def _slicewise(bundle: Bundle, device: Device, precision: str) -> tuple[Any, Any]:
@@ -154,6 +157,7 @@ _ENGINES: dict[str, Callable[[Bundle, Device, str], tuple[Any, Any]]] = {
     "dynamic_slicewise": _dynamic,
     "sliding_window": _sliding_window,
     "text_prompted": _text_prompted,
+    "referring": lambda bundle, device, precision: referring_engine(bundle, device, precision, _cpu_graph),
     "question_answering": lambda bundle, device, precision: question_engine(bundle, device, precision, _cpu_graph),
 }
 
@@ -200,7 +204,8 @@ def segment(
         postprocessing: replaces the card's.
         overrides: for models that decide: slice of the model grid (from 0, `notes["slice_decisions"]`) -> decision.
         cost_bias: for models that decide: above 0 faster, below 0 more thorough; see `inference/decisions.py`.
-        prompt: for models that are told what to look for; None: any tumor. See `text_session.segment_by_text`.
+        prompt: for models that are told what to look for; None: any tumor. See `text_session.segment_by_text`; of
+            models for sentences about one of several objects, `referring_session.segment_by_reference`.
 
     Raises:
         UnreadableFileError: a file cannot be read.
@@ -216,7 +221,7 @@ def segment(
         raise LeanSegError(f"{model.card.id} answers questions and outlines nothing. Use leanseg.answer.")
     if (overrides or cost_bias) and not isinstance(engine, DynamicSlicewiseEngine):
         raise LeanSegError(f"{model.card.id} does the same with every slice. Leave overrides and cost bias away.")
-    if isinstance(engine, TextPromptedEngine):
+    if isinstance(engine, TextPromptedEngine | ReferringEngine):
         return _segment_by_text(image, model, prompt or "", postprocessing, uncertainty, progress)
     if prompt is not None:
         raise LeanSegError(f"{model.card.id} takes no text; leave the prompt away.")
@@ -246,9 +251,10 @@ def _segment_by_text(
         raise IncompatibleInputError(f"{model.card.id} takes one image; got {', '.join(image)}. Give it alone.")
     if uncertainty != "entropy":
         raise LeanSegError(f"{model.card.id} says itself how uncertain it is. Leave {uncertainty} away.")
+    by_text = segment_by_reference if isinstance(model.engine, ReferringEngine) else segment_by_text
     if postprocessing is not None:
         model = replace(model, postprocessing=postprocessing)
-    result = segment_by_text(model, _volume(image), model.card.labels, prompt, progress)
+    result = by_text(model, _volume(image), model.card.labels, prompt, progress)
     return replace(result, notes={**result.notes, "gmacs": model.card.gmacs * result.notes["slices"]})
 
 
@@ -282,7 +288,9 @@ def measure_regions(segmentation: Segmentation, model: Model) -> dict[str, float
     Raises:
         LeanSegError: the model's labels are not nested regions.
     """
-    if not isinstance(model.engine, DynamicSlicewiseEngine):
+    if not isinstance(model.preprocessing, BrainPreprocessingConfig):
         raise LeanSegError(f"The labels of {model.card.id} are not nested regions. Use `measure`.")
-    masks = zip(model.engine.config.regions, segmentation.nested_masks(), strict=True)
+    engine = model.engine
+    regions = engine.config.regions if isinstance(engine, DynamicSlicewiseEngine) else ("WT", "TC", "ET")
+    masks = zip(regions, segmentation.nested_masks(), strict=True)
     return {name: volume_ml(mask, segmentation.geometry) for name, mask in masks}

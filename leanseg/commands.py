@@ -125,7 +125,7 @@ def _findings(
     from leanseg.summaries import brain_warnings, lesion_summary, region_summary
 
     card = model.card
-    if "slice_decisions" in result.notes:
+    if "missing" in result.notes:  # of a brain
         volumes = measure_regions(result, model)
         figures = {"volumes_ml": volumes, **result.notes}
         return figures, region_summary(volumes, result.notes, output), brain_warnings(result.notes, card)

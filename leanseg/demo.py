@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from leanseg.api import Model, list_models, load_engine, measure, segment
 from leanseg.beside import written_beside
 from leanseg.demo_brains import brain_section
+from leanseg.demo_references import referring_section
 from leanseg.demo_texts import text_section
 from leanseg.errors import LeanSegError, OutputError
 from leanseg.files.seg_nrrd import write_segmentation, write_volume
@@ -41,8 +42,13 @@ _SCREENS = {
     "dynamic_brain_seg_decisions.png": "A brain, and what was decided for each of its slices",
     "text_guided_seg_proposal.png": "Two tumors, and the one that the sentence names",
     "text_guided_seg_question.png": "The next question: is this place tumor?",
+    "text_guided_seg_ask.png": "Ask about this view: an answer, how sure it is, and where the network looked",
 }
-_SECTIONS = {"dynamic_slicewise": brain_section, "text_prompted": text_section}
+_SECTIONS = {
+    "dynamic_slicewise": brain_section,
+    "text_prompted": text_section,
+    "referring": referring_section,
+}
 """By engine: (model, watch, folder) -> part of the page, and report."""
 
 
@@ -86,7 +92,7 @@ def run_demo(folder: Path, progress: Progress) -> Path:
         LeanSegError: there is no model.
         OutputError: the folder cannot be written.
     """
-    cards = [card for card in list_models() if card.inputs == ("ultrasound",)]
+    cards = [card for card in list_models() if card.inputs == ("ultrasound",) and card.engine not in _SECTIONS]
     if not cards:
         raise LeanSegError("There is no ultrasound model to show. Put one into Resources/Models or set LEANSEG_MODELS.")
     try:

@@ -57,7 +57,7 @@ def check_options(card: ModelCard, prompt: str | None, for_brains: bool) -> None
     Raises:
         LeanSegError: it does not.
     """
-    if prompt is not None and card.engine != "text_prompted":
+    if prompt is not None and card.engine not in ("text_prompted", "referring"):
         raise LeanSegError(f"{card.id} takes no text; leave --prompt away.")
     if for_brains and len(card.inputs) == 1:
         raise LeanSegError(f"{card.id} takes one image, no brain. Leave --align and --strip-skull away.")

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from leanseg.errors import LeanSegError
 from leanseg.inference.picture_slices import PictureSlices, looks_like
 from leanseg.inference.question_answering import QuestionAnsweringEngine
-from leanseg.processing.grid import Crop, Resample
+from leanseg.processing.grid import Crop
 from leanseg.processing.intensity import to_gray
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.prompts.structure import MODALITIES
-from leanseg.volume import Volume, VolumeGeometry
+from leanseg.volume import Volume
 
 CANNOT_TELL = "I cannot tell"
 CHOICES = 5
@@ -81,13 +81,8 @@ class QuestionAnswer:
         if not 0 <= stage <= self.stages:
             raise LeanSegError(f"There is no stage {stage}. Choose 1 to {self.stages}, or 0 for the mean of all.")
         chosen = self.attention[stage - 1] if stage else self.attention.mean(axis=0)
-        height, width = self._slices.size_ji
-        coarse = VolumeGeometry((1, *chosen.shape))
-        fine = Resample(coarse, (1, height, width)).apply(Volume(chosen[np.newaxis, np.newaxis], coarse)).array[0]
-        most = float(fine.max())
-        restored = self._slices.restored(np.asarray(fine / most if most > 0 else fine, dtype=np.float32))
-        result: Float32 = restored[0]
-        return result
+        most = float(chosen.max())
+        return self._slices.spread(np.asarray(chosen / most if most > 0 else chosen, dtype=np.float32))
 
 
 class QuestionSession:

@@ -29,6 +29,7 @@ from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.prompts.directions import PictureFrame, unseen
 from leanseg.prompts.parse import Parsed, parse
+from leanseg.prompts.referring_read import unread_remark
 from leanseg.prompts.render import summary
 from leanseg.prompts.structure import MODALITIES
 from leanseg.request import Progress, no_progress, step
@@ -257,6 +258,8 @@ def segment_by_text(
     probability = np.stack([one.probability * (not one.is_absent) for one in proposals])
     labelmap = np.stack([one.mask for one in proposals]) * np.uint8(labels[0].value)
     warnings = [*session.warnings, *parsed.warnings]
+    if remark := unread_remark(text, session.frame):
+        warnings.append(remark)
     if all(one.is_absent for one in proposals):
         warnings.append(max(proposals, key=lambda one: one.existence).reason)
     notes = {

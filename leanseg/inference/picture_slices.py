@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.errors import IncompatibleInputError
-from leanseg.processing.grid import Crop, GridTrace, Reorient
+from leanseg.processing.grid import Crop, GridTrace, Reorient, Resample
 from leanseg.processing.intensity import to_gray
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.prompts.directions import PictureFrame
@@ -119,6 +119,13 @@ class PictureSlices:
         """(c, j, i) of the model grid -> (c, j, i) of the volume, linear, from 0 to 1."""
         result = self._trace.restore(Volume(values[:, np.newaxis], self._grid)).array[:, 0]
         return np.asarray(np.clip(result, 0, 1), dtype=np.float32)
+
+    def spread(self, values: Float32) -> Float32:
+        """(row, column) of equal parts of the model grid -> (j, i) of the volume, linear, from 0 to 1."""
+        coarse = VolumeGeometry((1, *values.shape))
+        fine = Resample(coarse, self._grid.shape).apply(Volume(values[np.newaxis, np.newaxis], coarse)).array[:, 0]
+        result: Float32 = self.restored(np.asarray(fine, dtype=np.float32))[0]
+        return result
 
     def _turned(self, slab: Volume) -> Volume:
         for step in self._turn:
