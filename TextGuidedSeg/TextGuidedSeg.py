@@ -34,14 +34,16 @@ class TextGuidedSeg(ScriptedLoadableModule):
             " you look for, or choose it beside the text; press Ctrl+Enter; look at the outline and at the uncertainty."
             " Where it is wrong, click what belongs to the tumor and what does not, or let Next question take you to"
             " the place where a click helps most. Every step can be undone. Accept makes a segment, and one Undo"
-            " takes it back. No image leaves this computer.</p><p><b>For research only. Not for clinical use.</b></p>"
+            " takes it back. A sentence that tells one of several, e.g. <i>the second lesion from the left</i>, goes to"
+            " a model for such sentences, where there is one. A model that answers questions can be asked about any"
+            " view. No image leaves this computer.</p><p><b>For research only. Not for clinical use.</b></p>"
             "<p>No image at hand? Sample Data has simulated ones, under LeanSeg.</p><p>Keyboard shortcuts while the"
             " module is shown:</p>"
         )
         self.parent.helpText += shortcuts.helpTable(shortcuts.descriptions())
         self.parent.acknowledgementText = _(
             "The network follows TextBCS, written from the paper: text at every stage, and uncertainty from evidence."
-            " Please cite arXiv:2603.11206."
+            " Please cite arXiv:2603.11206; for sentences that tell one of several, CM-MaskSD, arXiv:2305.11481."
         )
         slicer.app.connect("startupCompleted()", sample_data.registerSampleData)
 
@@ -57,48 +59,34 @@ class TextGuidedSegWidget(SegmentationModuleWidget):
     def makePanel(self) -> Any:
         from TextGuidedSegLib.panel import Panel
 
+        self.logic = TextGuidedSegLogic()
+        return Panel(self.ui, self.logic, self.onTarget)
+
+    def makeSections(self) -> list[Any]:
+        from TextGuidedSegLib.ask_panel import AskPanel
+
         from leanseg.slicer_bridge.case_suggestions import CaseSuggestions
         from leanseg.slicer_bridge.precision_panel import PrecisionPanel
         from leanseg.slicer_bridge.precision_subject import ShownFrame
 
-        self.logic = TextGuidedSegLogic()
-        panel = Panel(self.ui, self.logic, self.onTarget)
+        panel = self.panel
         note = _("Ranked by models that need no text: those that are guided by it are not asked.")
         self.cases = CaseSuggestions("TextGuidedSeg", panel, self.logic.rankingModels, note)
         frame = ShownFrame(lambda: panel.dialog.frames, lambda: {"prompt": panel.editor.text})
         self.precisions = PrecisionPanel("TextGuidedSeg", panel, frame)
-        return panel
+        self.asking = AskPanel(panel, self.logic)
+        return [self.cases, self.precisions, self.asking]
 
     def makeShortcuts(self) -> Any:
-        return shortcuts.shortcutsOf(self.ui)
+        return shortcuts.shortcutsOf(self.ui, self.asking.form)
 
-    def enter(self) -> None:
-        """The module is shown."""
-        super().enter()
-        self.cases.enter()
-        self.precisions.enter()
-
-    def exit(self) -> None:
-        """Another module is shown."""
-        super().exit()
-        self.cases.exit()
-        self.precisions.exit()
-
-    def cleanup(self) -> None:
-        """Before the module is unloaded or reloaded."""
-        super().cleanup()
-        self.cases.close()
-        self.precisions.close()
-
-    def onSceneStartClose(self, *_args: Any) -> None:
-        self.cases.leaveScene()
-        self.precisions.forget()
-        super().onSceneStartClose()
+    def onSegmentsChanged(self, *_args: Any) -> None:
+        """By writing, by undo, or by hand."""
+        super().onSegmentsChanged()
+        self.asking.update()
 
     def onTarget(self, segmentId: str) -> None:
         """The Segment Editor works on the segmentation of the panel."""
-        self.cases.update()
-        self.precisions.update()
         panel = self.panel
         volume = panel.volume if panel.dialog.frames is not None else None
         self.editSegmentation(panel.decision.segmentation, volume, segmentId)

@@ -52,6 +52,10 @@ def main() -> None:
     slicer.util.selectModule("TextGuidedSeg")
     APP.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     conversation(slicer.util.getModuleWidget("TextGuidedSeg"))
+    slicer.mrmlScene.Clear(0)
+    ask_about_the_view(slicer.util.getModuleWidget("TextGuidedSeg"))
+    slicer.mrmlScene.Clear(0)
+    one_of_several(slicer.util.getModuleWidget("TextGuidedSeg"))
 
 
 def proposal(ui) -> None:
@@ -167,6 +171,66 @@ def conversation(widget) -> None:
     gestures.click(ui.questionButton)
     wait_for_answer(panel)
     save("text_guided_seg_question")
+
+
+def ask_about_the_view(widget) -> None:
+    """Questions about a simulated ultrasound, and where the network looked for the last.
+
+    No picture is made where there is no model for questions.
+    """
+    from leanseg.phantom import ultrasound_phantom
+    from leanseg.slicer_bridge.nodes import scalarVolumeNode
+
+    ui, panel, asking = widget.ui, widget.panel, widget.asking
+    if not widget.logic.answeringModels():
+        sys.stderr.write("No model answers questions, so text_guided_seg_ask.png was not made.\n")
+        return
+    form = asking.form
+    phantom = ultrasound_phantom("benign", seed=4)
+    node = scalarVolumeNode("BreastUltrasoundPhantom", phantom.image.array[0], phantom.image.geometry)
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    ui.inputSelector.setCurrentNode(node)
+    wait_for_answer(panel)
+    for name in ("prompt", "refine", "result", "correct", "caseSuggestions", "precisions", "environment"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = True
+    ui.askCollapsibleButton.collapsed = False
+    form.heatCheckBox.checked = True
+    for question in ("What imaging modality is this?", "Which organ is shown?", "How many masses are there?"):
+        form.questionEdit.text = question
+        gestures.click(form.askButton)
+        gestures.settle(50)
+        if not gestures.waitFor(lambda: form.askButton.text == "Ask", 60) or asking.answers.entry is None:
+            raise SystemExit(f"No answer to {question!r}: {form.messageLabel.text}")
+        gestures.settle(300)
+    save("text_guided_seg_ask")
+
+
+def one_of_several(widget) -> None:
+    """A sentence that tells one of three simulated tumors from the others, and what a word of it points at.
+
+    No picture is made where there is no model for such sentences.
+    """
+    from leanseg.demo_references import SENTENCES, scene
+    from leanseg.slicer_bridge.nodes import scalarVolumeNode
+
+    ui, panel = widget.ui, widget.panel
+    if widget.logic.referringModel() is None:
+        sys.stderr.write("No model reads such sentences, so text_guided_seg_sentence.png was not made.\n")
+        return
+    phantom, k = scene()
+    node = scalarVolumeNode("BreastMRIPhantom", phantom.image.array[0], phantom.image.geometry)
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    ui.inputSelector.setCurrentNode(node)
+    wait_for_answer(panel)
+    panel.dialog.frames.select(k)
+    for name in ("prompt", "result"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = False
+    ui.promptEdit.setPlainText(SENTENCES[1])
+    gestures.click(ui.applyButton)
+    wait_for_answer(panel)
+    gestures.click(ui.pointingCheckBox)
+    gestures.settle(300)
+    save("text_guided_seg_sentence")
 
 
 def wait_for_answer(panel) -> None:

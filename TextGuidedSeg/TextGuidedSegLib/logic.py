@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from leanseg.weights.card import ModelCard
 
 ENGINE = "text_prompted"
+QUESTIONS = "question_answering"  # engine of the models that are asked about a view
+REFERRING = "referring"  # engine of the models for sentences that tell one of several objects apart
 PROMPT_TAG = "LeanSeg.Prompt"  # of a segment: the words that it was found by; saved with it
 COLORS = ((0.9, 0.35, 0.2), (0.25, 0.7, 0.3), (0.95, 0.75, 0.2), (0.55, 0.4, 0.85), (0.2, 0.75, 0.75), (0.9, 0.5, 0.7))
 """Of the first, second, ... lesion of a segmentation, so that they can be told apart"""
@@ -37,26 +39,49 @@ class TextLogic(ScriptedLoadableModuleLogic):
 
         return [card for card in leanseg.list_models() if card.engine == ENGINE]
 
+    def referringModel(self) -> tuple[str, str] | None:
+        """Id and precision of the model that reads sentences about one of several objects; None: there is none."""
+        import leanseg
+
+        cards = [card for card in leanseg.list_models() if card.engine == REFERRING]
+        return (cards[0].id, max(cards[0].precisions, key=lambda one: one == "int8")) if cards else None
+
     def rankingModels(self) -> list[ModelCard]:
         """Cards of the models that look at single images without being told what to look for."""
         import leanseg
 
         return [card for card in leanseg.list_models() if card.engine == "slicewise" and len(card.inputs) == 1]
 
+    def answeringModels(self) -> list[ModelCard]:
+        """Cards of the models that answer questions about a picture."""
+        import leanseg
+
+        return [card for card in leanseg.list_models() if card.engine == QUESTIONS]
+
     def session(self, modelKey: tuple[str, str], volume: Volume, modality: str = "") -> Any:
-        """`TextSession` about a volume; loads the model at its first use. In any thread.
+        """`TextSession` about a volume, or `GuidedSession` where a model for sentences about one of several objects is
+        there too; loads each model at its first use. In any thread.
 
         :param modality: `ultrasound`, `mri`, or nothing: then the image has to tell.
         :raises LeanSegError: no such model, damaged, no runtime, or a volume that does not fit it.
         """
-        import leanseg
+        from leanseg.guided_session import GuidedSession
+        from leanseg.referring_session import ReferringSession
         from leanseg.text_session import TextSession
 
+        session = TextSession(self._model(modelKey), volume, modality=modality)
+        other = self.referringModel()
+        if other is None:
+            return session
+        return GuidedSession(session, other[0], lambda: ReferringSession(self._model(other), volume, modality))
+
+    def _model(self, key: tuple[str, str]) -> Any:
+        import leanseg
+
         with self._lock:
-            if modelKey not in self._loaded:
-                self._loaded[modelKey] = leanseg.load_engine(modelKey[0], precision=modelKey[1])
-            model = self._loaded[modelKey]
-        return TextSession(model, volume, modality=modality)
+            if key not in self._loaded:
+                self._loaded[key] = leanseg.load_engine(key[0], precision=key[1])
+            return self._loaded[key]
 
     def accept(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import slicer
@@ -17,9 +18,11 @@ from TextGuidedSegLib.hint_marks import HintMarks
 from TextGuidedSegLib.hint_tools import HintTools
 from TextGuidedSegLib.logic import ENGINE
 from TextGuidedSegLib.options import INPUT, SLAB, TARGET, Options
+from TextGuidedSegLib.pointing import Pointing
 from TextGuidedSegLib.prompt_editor import PromptEditor
 from TextGuidedSegLib.questioner import Questioner
 from TextGuidedSegLib.remarks import frameText, remark
+from TextGuidedSegLib.sentences import slicesFor, understood
 from TextGuidedSegLib.shown_result import OUTLINE_COLOR, ShownResult
 from TextGuidedSegLib.steps_view import StepsView
 from TextGuidedSegLib.text_dialog import TextDialog
@@ -42,7 +45,9 @@ class Panel(ModulePanel):
         self.questions = Questioner(ui, self.dialog, self.marks, self.tools, self.onHint)
         self.blink = Blink(ui.blinkButton, self.dialog, self.showResult)
         self.decision = Decision(ui, self)
-        self.editor = PromptEditor(ui, self._understand, self.showState, self.onApply)
+        self.pointing = Pointing(ui, self.showResult)
+        understand = partial(understood, lambda: self.dialog.session)
+        self.editor = PromptEditor(ui, understand, self.showState, self.onApply)
         self.steps = StepsView(ui, self.dialog, self.message, self.endLooking, self.editor.setText)
         self._shown: ShownResult | None = None
         self._onTarget = onTarget
@@ -101,8 +106,9 @@ class Panel(ModulePanel):
         with self.updating():
             self.ui.inputSelector.setCurrentNode(None)
             self.ui.targetSelector.setCurrentNode(None)
-        if not slicer.mrmlScene.IsClosing():
-            self.parameters.setNode(TARGET, None)  # not done yet while another module is shown
+            if not slicer.mrmlScene.IsClosing():  # nobody else does it while another module is shown
+                self.parameters.setNode(INPUT, None)
+                self.parameters.setNode(TARGET, None)
         self._openImage(None)
         self._onTarget("")
         self.showState()
@@ -154,6 +160,7 @@ class Panel(ModulePanel):
         if self._shown is not None:
             self._shown.close()
             self._shown = None
+            self.pointing.follow({})
         self.endLooking()  # shows the image that is left, so that one still has to be known
         self.volume, self._inputProblem = volume, ""
         self.tools.setVolume(volume)
@@ -164,7 +171,7 @@ class Panel(ModulePanel):
             self._inputProblem = str(error)
         else:
             self.dialog.frames.observe(self.showState)
-            self._shown = ShownResult(self.dialog.frames, self.showResult)
+            self._shown = ShownResult(self.dialog.frames, self.showResult, self.pointing)
         self.editor.setText(self.dialog.conversation.text)
 
     def _synchronize(self) -> None:
@@ -183,23 +190,14 @@ class Panel(ModulePanel):
         self._onTarget("")
         self.showState()
 
-    def _understand(self, text: str) -> Any:
-        """`Parsed`; with a session, also how it goes with the image."""
-        from leanseg.prompts.parse import parse
-
-        return parse(text) if self.dialog.session is None else self.dialog.session.understand(text)
-
     # Say and show
 
     def problem(self) -> str:
         """Why nothing can be asked, and what to do; empty where it can."""
         if self.dialog.frames is None:
             return self._inputProblem
-        if self.models.key is None:
-            return _("No model that is guided by text was found. See Environment, at the end of this panel.")
-        if not self.environment.isComplete:
-            return _("Something that the models need is missing. See Environment, at the end of this panel.")
-        return self._inputProblem
+        nothing = _("No model that is guided by text was found. See Environment, at the end of this panel.")
+        return self.modelProblem(nothing) or self._inputProblem
 
     def onApplyOrCancel(self, *_args: Any) -> None:
         if self.dialog.isRunning:
@@ -218,7 +216,9 @@ class Panel(ModulePanel):
         if not self.shownImage.isShown(self.volume):
             self.shownImage.show(self.volume)
         self.endLooking()
-        self.dialog.apply(self.editor.text, *self.options.slices(frames.currentIndex(), frames.count))
+        text, current = self.editor.text, frames.currentIndex()
+        slices = slicesFor(self.dialog.session, text, current, self.options.slices(current, frames.count))
+        self.dialog.apply(text, *slices)
 
     def onHint(self, hint: Any) -> None:
         """A click, box or stroke was made in a view, or answers a question."""
@@ -287,6 +287,7 @@ class Panel(ModulePanel):
             return
         turn = self.blink.shown()
         proposals, color, name = turn or (self.dialog.proposals, OUTLINE_COLOR, "")
+        self.pointing.follow(proposals)
         try:
             self._shown.show(proposals, color, self.options.overlayOpacity)
             self.marks.show(self.dialog.conversation.hints, worldMatrix(self.volume))

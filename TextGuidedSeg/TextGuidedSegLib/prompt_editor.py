@@ -101,7 +101,7 @@ class PromptEditor:
     def _say(self, parsed: Any) -> None:
         from leanseg.prompts.render import summary
 
-        ui, understood = self._ui, summary(parsed.prompt)
+        ui, understood = self._ui, getattr(parsed, "answered_by", "") or summary(parsed.prompt)
         ui.parsedLabel.setText(understood or (_("any tumor") if self.text.strip() else _("Nothing said: any tumor.")))
         warnings = parsed.warnings if self.text.strip() else ()
         ui.warningsLabel.setText("\n".join(warnings))

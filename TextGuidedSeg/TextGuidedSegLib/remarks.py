@@ -39,4 +39,7 @@ def _ofResult(dialog: Any) -> str:
     if shown is None:
         text = _("The result is in slices {first} to {last}.")
         return text.format(first=min(proposals) + 1, last=max(proposals) + 1)
+    if not shown.reason and getattr(shown, "heard", ""):
+        text = _('Heard: "{heard}" Probability that there is such an object: {existence:.0%}.')
+        return text.format(heard=shown.heard, existence=shown.existence)
     return shown.reason

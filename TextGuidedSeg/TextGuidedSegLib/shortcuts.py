@@ -25,13 +25,15 @@ def descriptions() -> dict[str, str]:
         "Shift+Alt+Z": _("Redo a step"),
         "Shift+B": _("Blink: compare two prompts"),
         "Shift+U": _("Uncertainty on or off"),
+        "Shift+A": _("Ask the question about the view"),
+        "Shift+H": _("Heat map of the answer on or off"),
         "Shift+Return": _("Accept the proposal"),
         "Shift+R": _("Reject the proposal"),
     }
 
 
-def shortcutsOf(ui: Any) -> Shortcuts:
-    """What each key clicks; while a person types in the prompt, the keys are letters."""
+def shortcutsOf(ui: Any, askForm: Any) -> Shortcuts:
+    """What each key clicks; while a person types in the prompt or in a question, the keys are letters."""
     return Shortcuts(
         {
             "Shift+T": ui.positiveButton,
@@ -44,6 +46,8 @@ def shortcutsOf(ui: Any) -> Shortcuts:
             "Shift+Alt+Z": ui.redoStepButton,
             "Shift+B": ui.blinkButton,
             "Shift+U": ui.uncertaintyCheckBox,
+            "Shift+A": askForm.askButton,
+            "Shift+H": askForm.heatCheckBox,
             "Shift+Return": ui.acceptButton,
             "Shift+R": ui.rejectButton,
         }

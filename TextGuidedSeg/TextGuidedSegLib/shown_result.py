@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from leanseg.slicer_bridge.nodes import geometryFromNode
 from leanseg.slicer_bridge.overlay import UncertaintyOverlay
 from leanseg.slicer_bridge.proposal import Proposal
 from leanseg.slicer_bridge.shown_in import ViewsObserver, viewsShowing
 from leanseg.volume import VolumeGeometry
+from TextGuidedSegLib.pointing import WEAK
 
 OUTLINE_COLOR = (0.1, 0.9, 1.0)  # cyan: neither in a gray image nor among the colors of the uncertainty
 OTHER_COLOR = (1.0, 0.55, 0.1)  # of the earlier of two prompts, while they are compared
+HEAT_OPACITY = 0.5
 EVIDENT = 0.1
 """A vacuity K / S below it is transparent: where the Dirichlet strength S is above 20, ten times that of no evidence"""
 
@@ -22,13 +25,17 @@ EVIDENT = 0.1
 class ShownResult:
     """Draws only what has changed: views are slow. `onViewsChanged()`: other views show the image; `show` again."""
 
-    def __init__(self, frames: Any, onViewsChanged: Callable[[], None]) -> None:
+    def __init__(self, frames: Any, onViewsChanged: Callable[[], None], pointing: Any) -> None:
+        """`pointing`: `Pointing`; what it shows takes the place of the uncertainty."""
         self._frames = frames
+        self._pointing = pointing
         self._outline = Proposal(frames.volumeNode)
         self._overlay = UncertaintyOverlay(frames.volumeNode, EVIDENT)
+        self._heat = UncertaintyOverlay(frames.volumeNode, WEAK, _("Pointed at"))
         self._views = ViewsObserver(frames.volumeNode, onViewsChanged)
         self._outlined: tuple = ()
         self._colored: tuple = ()
+        self._heated: tuple = ()
 
     @property
     def isVisible(self) -> bool:
@@ -49,8 +56,14 @@ class ShownResult:
             masks = stack({k: one.mask for k, one in proposals.items()})
             self._outline.showStack(masks, min(proposals), self._frames, color)
             self._outlined = (*place, color)
-        if opacity is None:
+        maps = self._pointing.maps(proposals)
+        if maps is None:
+            self._heat.remove()  # first: each overlay gives back the foreground that it found
+        if opacity is None or maps is not None:
             self._overlay.remove()
+        if maps is not None:
+            self._showHeat(maps, (maps, *place[1:]))
+        if opacity is None or maps is not None:
             return
         if not _same(place, self._colored) or not self._overlay.isVisible:
             values = stack({k: one.uncertainty for k, one in proposals.items()})
@@ -58,16 +71,25 @@ class ShownResult:
             self._colored = place
         self._overlay.setOpacity(opacity)
 
+    def _showHeat(self, maps: Mapping[int, np.ndarray], place: tuple) -> None:
+        if not _same(place, self._heated) or not self._heat.isVisible:
+            values = stack(maps)
+            self._heat.show(values, self._slab(min(maps), len(values)), transformFrom=self._frames.volumeNode)
+            self._heated = place
+        self._heat.setOpacity(HEAT_OPACITY)
+
     def hide(self) -> None:
         """Until the next `show`, which is as fast as before."""
-        self._outlined, self._colored = (), ()
+        self._outlined, self._colored, self._heated = (), (), ()
         self._outline.hide()
+        self._heat.remove()
         self._overlay.hide()
 
     def close(self) -> None:
         """Another image is meant; nothing stays in the scene."""
         self._views.stop()
         self._outline.remove()
+        self._heat.remove()
         self._overlay.remove()
 
     def _slab(self, first: int, depth: int) -> VolumeGeometry:

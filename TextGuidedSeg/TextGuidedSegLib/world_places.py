@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leanseg.slicer_bridge.nodes import geometryFromNode, localToWorld, pictureFile, volumeFromNode
+from leanseg.slicer_bridge.nodes import geometryFromNode, isPlainPicture, localToWorld, volumeFromNode
 
 if TYPE_CHECKING:
     from leanseg.volume import Volume
@@ -31,15 +31,8 @@ def volumeInWorld(volumeNode: Any) -> Volume:
     :raises IncompatibleInputError: the volume cannot be used.
     """
     volume, matrix = volumeFromNode(volumeNode), worldMatrix(volumeNode)
-    isPicture = bool(pictureFile(volumeNode)) or _isPlainSlice(volume.geometry.shape, matrix)
-    isCalibrated = volume.geometry.is_calibrated or not isPicture
+    isCalibrated = volume.geometry.is_calibrated or not isPlainPicture(volumeNode)
     return replace(volume, geometry=replace(volume.geometry, ijk_to_ras=matrix, is_calibrated=isCalibrated))
-
-
-def _isPlainSlice(shapeKji: tuple[int, int, int], toWorld: np.ndarray) -> bool:
-    """One slice, without rotation: nobody has said how it lies in a patient."""
-    axes = toWorld[:3, :3] / np.linalg.norm(toWorld[:3, :3], axis=0)
-    return shapeKji[0] == 1 and np.allclose(np.abs(axes), np.eye(3), atol=1e-6)
 
 
 def worldPoints(pointsKji: Iterable, toWorld: np.ndarray) -> np.ndarray:

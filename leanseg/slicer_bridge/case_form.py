@@ -7,20 +7,18 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from leanseg.slicer_bridge.section_form import SectionForm, formRow, named, wrapped
+
 _TABLE_HEIGHT = 250  # px, at least
 _MOST = 999  # suggestions
 
 
-class CaseForm:
+class CaseForm(SectionForm):
     """Makes them, in the layout of a collapsible button."""
 
     def __init__(self, collapsibleButton: Any, note: str) -> None:
-        self.widget = qt.QWidget()
-        collapsibleButton.layout().addWidget(self.widget)
-        layout = qt.QVBoxLayout(self.widget)
-        layout.setContentsMargins(0, 0, 0, 0)
-        form = qt.QFormLayout()
-        layout.addLayout(form)
+        super().__init__(collapsibleButton)
+        form, layout = self.form, self.layout
         self.sourceSelector = named(qt.QComboBox(), "caseSourceSelector", _("Images to choose from."))
         form.addRow(_("Images:"), self.sourceSelector)
         self.folderEdit = named(
@@ -48,17 +46,7 @@ class CaseForm:
               " others."),
         )  # fmt: skip
         layout.addWidget(self.rankButton)
-        self.progressBar = qt.QProgressBar()
-        self.progressBar.objectName = "caseProgressBar"
-        layout.addWidget(self.progressBar)
-        line = qt.QHBoxLayout()
-        layout.addLayout(line)
-        self.messageIconLabel = qt.QLabel()
-        self.messageLabel = wrapped("")
-        self.messageLabel.objectName = "caseMessageLabel"
-        self.messageLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
-        line.addWidget(self.messageIconLabel)
-        line.addWidget(self.messageLabel, 1)
+        self.addProgressAndMessage("case")
         self.table = named(
             qt.QTableWidget(), "caseTable", _("Ranked images. Press Return, or double-click, to load one.")
         )
@@ -84,14 +72,10 @@ class CaseForm:
 
     def setRunning(self, isRunning: bool) -> None:
         self.rankButton.text = _("Cancel") if isRunning else _("Rank")
-        self.progressBar.setVisible(isRunning)
-        if not isRunning:
-            self.showProgress(0, 0, "")
+        super().setRunning(isRunning)
 
     def showProgress(self, done: int, total: int, what: str) -> None:
-        self.progressBar.setRange(0, total)
-        self.progressBar.setValue(done)
-        self.progressBar.setFormat(what.rpartition("/")[2])  # a file is named with its folder
+        super().showProgress(done, total, what.rpartition("/")[2])  # a file is named with its folder
 
     def showDone(self, name: str, isDone: bool) -> None:
         """`name` of the image that can be marked; empty: there is none."""
@@ -116,28 +100,3 @@ class CaseForm:
                 text += " " + _("Done before, and left out: {count}.").format(count=before)
         self.summaryLabel.setText(text)
         self.summaryLabel.setVisible(bool(text))
-
-
-def named(widget: Any, name: str, toolTip: str) -> Any:
-    """A screen reader says the tool tip, too."""
-    widget.objectName = name
-    widget.toolTip = widget.accessibleDescription = toolTip
-    return widget
-
-
-def formRow(form: Any, text: str, widget: Any, button: Any) -> tuple[Any, Any, Any]:
-    """A labeled line of the form: label, widget, and a button at its end."""
-    label = qt.QLabel(text)
-    label.setBuddy(widget)
-    line = qt.QHBoxLayout()
-    line.addWidget(widget, 1)
-    line.addWidget(button)
-    line.setAlignment(button, qt.Qt.AlignTop)
-    form.addRow(label, line)
-    return label, widget, button
-
-
-def wrapped(text: str) -> Any:
-    label = qt.QLabel(text)
-    label.wordWrap = True
-    return label

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from leanseg.errors import LeanSegError
 from leanseg.slicer_bridge.case_models import CaseModels
 from leanseg.slicer_bridge.case_pool import FolderPool, Pool, VolumesPool
 from leanseg.slicer_bridge.parameters import Parameters, Value
+from leanseg.slicer_bridge.updating import Updating
 
 FOLDER, VOLUMES = "folder", "volumes"
 DEFAULTS: dict[str, Value] = {
@@ -30,7 +30,7 @@ Skipped = list[tuple[str, str]]
 _LAST_FOLDER = "LeanSeg/SuggestionsFolder"  # of the application: the dialog begins there
 
 
-class CaseInputs:
+class CaseInputs(Updating):
     """Parameters <-> widgets. `onPool()` is called when other images are meant; `refuse(error)` when something is
     wrong with what was chosen."""
 
@@ -53,7 +53,6 @@ class CaseInputs:
         self._refuse = refuse
         self._opened = ""  # what `pool` was made of
         self._isShown = False
-        self._isUpdating = False
         form.sourceSelector.addItem(_("Folder"), FOLDER)
         form.sourceSelector.addItem(_("Loaded volumes"), VOLUMES)
         form.sourceSelector.connect("currentIndexChanged(int)", self.onChanged)
@@ -83,25 +82,17 @@ class CaseInputs:
     def modelsMayDiffer(self) -> None:
         """The panel may have another model."""
         if self._isShown:
-            with self._updating():
+            with self.updating():
                 self._models.update()
 
     # Parameters
 
-    @contextmanager
-    def _updating(self) -> Iterator[None]:
-        self._isUpdating, before = True, self._isUpdating
-        try:
-            yield
-        finally:
-            self._isUpdating = before
-
     def load(self) -> None:
         """Parameters -> widgets."""
-        if self._isUpdating or slicer.mrmlScene.IsBatchProcessing():
+        if self.isUpdating or slicer.mrmlScene.IsBatchProcessing():
             return
         form, get = self._form, self._parameters.get
-        with self._updating():
+        with self.updating():
             form.sourceSelector.setCurrentIndex(max(form.sourceSelector.findData(get("source")), 0))
             form.folderEdit.text = get("folder")
             form.countSpinBox.value = get("count")
@@ -110,10 +101,10 @@ class CaseInputs:
 
     def onChanged(self, *_args: Any) -> None:
         """Widgets -> parameters."""
-        if self._isUpdating or not self._isShown:
+        if self.isUpdating or not self._isShown:
             return
         form = self._form
-        with self._updating():
+        with self.updating():
             self._put("source", form.sourceSelector.currentData)
             self._put("folder", form.folderEdit.text.strip())
             self._put("count", form.countSpinBox.value)
@@ -137,7 +128,7 @@ class CaseInputs:
         if not folder:
             return
         try:
-            with self._updating():
+            with self.updating():
                 self._models.add(Path(folder))
         except LeanSegError as error:
             self._refuse(error)
@@ -190,7 +181,7 @@ class CaseInputs:
         kept.pop(self._opened, None)
         if state or self.skipped:
             kept[self._opened] = {"state": state, "skipped": self.skipped}
-        with self._updating():
+        with self.updating():
             self._put("kept", json.dumps(kept) if kept else "")
 
     def _kept(self) -> dict[str, Any]:

@@ -110,9 +110,6 @@ class CaseTable:
             if row.case == case:
                 self._table.item(number, IMAGE).setIcon(icon)
 
-    def hasThumbnail(self, case: str) -> bool:
-        return case in self._icons
-
     def forgetThumbnails(self) -> None:
         """Other images may have the same ids."""
         self._icons.clear()

@@ -43,7 +43,11 @@ class EnvironmentPanel:
     @property
     def isComplete(self) -> bool:
         """Whether models can run, as the last `refresh` found."""
-        return bool(self._requirements) and canSegment(self._requirements, self._engine)
+        return self.isCompleteFor(self._engine)
+
+    def isCompleteFor(self, engine: str) -> bool:
+        """Whether models of an engine can run: that of a section may be another one than the module's."""
+        return bool(self._requirements) and canSegment(self._requirements, engine)
 
     def refresh(self) -> None:
         """Look at what is there. Some 50 ms: the models are checked byte by byte."""

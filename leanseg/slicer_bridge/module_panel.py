@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
 from leanseg.slicer_bridge.message_line import MessageLine
 from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
+from leanseg.slicer_bridge.updating import Updating
 
 
-class ModulePanel(ABC):
+class ModulePanel(Updating, ABC):
     """Base of a module's panel. It sets `options` (load, store, missingModel), and overrides `_synchronize`.
 
     The Designer file has messageLabel, messageIconLabel, modelSelector, precisionSelector, modelInfoLabel and
@@ -29,8 +29,6 @@ class ModulePanel(ABC):
         self.ui = ui
         self.logic = logic
         self.isShown = False
-        self.isUpdating = False
-        """Whether the widgets change because of the parameters, not because of a person"""
         self.runner = Runner()
         self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
         self.models = ModelChooser(ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, unit, speedText)
@@ -54,14 +52,13 @@ class ModulePanel(ABC):
         self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
         self._synchronize()
 
-    @contextmanager
-    def updating(self) -> Iterator[None]:
-        """What the widgets signal inside is no choice of a person."""
-        self.isUpdating, before = True, self.isUpdating
-        try:
-            yield
-        finally:
-            self.isUpdating = before
+    def modelProblem(self, nothing: str) -> str:
+        """Why no model can run, and what to do; `nothing` where there is none. Empty where one can."""
+        if self.models.key is None:
+            return nothing
+        if not self.environment.isComplete:
+            return str(_("Something that the models need is missing. See Environment, at the end of this panel."))
+        return ""
 
     def updateFromParameters(self) -> None:
         """Parameters -> panel."""

@@ -19,7 +19,7 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     """Base of `<Module>Widget`. The Designer file has `segmentEditorWidget` and `overwriteSelector`.
 
     A module overrides `makePanel`, whose result has enter, exit, close, leaveScene, leaveImage, isShown, volume,
-    sceneLoaded and message; and `makeShortcuts`.
+    sceneLoaded, segmentsChanged and message; `makeSections`; and `makeShortcuts`.
     """
 
     def __init__(self, parent: Any = None) -> None:
@@ -29,6 +29,10 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     @abstractmethod
     def makePanel(self) -> Any:
         """The panel on `self.ui`; called once, in `setup`."""
+
+    def makeSections(self) -> list[Any]:
+        """What is below the panel, each with enter, exit, update, leaveScene and close; called once, in `setup`."""
+        return []
 
     @abstractmethod
     def makeShortcuts(self) -> Any:
@@ -41,6 +45,7 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.ui = slicer.util.childWidgetVariables(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.panel = self.makePanel()
+        self.sections = self.makeSections()
         self.overwriteChooser = OverwriteChooser(self.ui.overwriteSelector)
         self.shortcuts = self.makeShortcuts()
         self._observedSegmentation: Any = None
@@ -55,6 +60,8 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.exit()
         self.removeObservers()
         self.overwriteChooser.setNode(None)
+        for section in self.sections:
+            section.close()
         self.panel.close()
 
     def onReload(self) -> None:
@@ -70,6 +77,8 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         """The module is shown."""
         self._useScene()
         self.panel.enter()
+        for section in self.sections:
+            section.enter()
         self.ui.segmentEditorWidget.installKeyboardShortcuts()
         self.shortcuts.install()
 
@@ -77,6 +86,8 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         """Another module is shown."""
         self.shortcuts.remove()
         self.panel.exit()
+        for section in self.sections:
+            section.exit()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
         editor.uninstallKeyboardShortcuts()
@@ -99,6 +110,8 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     def onSceneStartClose(self, *_args: Any) -> None:
         self.overwriteChooser.setNode(None)
         self.observeSegmentation(None)
+        for section in self.sections:
+            section.leaveScene()
         wasRunning = self.panel.leaveScene()
         editor = self.ui.segmentEditorWidget
         editor.setActiveEffect(None)
@@ -124,7 +137,8 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
     # The segmentation
 
     def editSegmentation(self, node: Any, volumeNode: Any, segmentId: str = "") -> None:
-        """The Segment Editor works on it, and `panel.segmentsChanged()` is called when anybody changes it."""
+        """The Segment Editor works on it, and `panel.segmentsChanged()` is called when anybody changes it; the sections
+        look at what the panel has now."""
         editor = self.ui.segmentEditorWidget
         editor.setSegmentationNode(node)
         editor.setSourceVolumeNode(volumeNode if node is not None else None)
@@ -132,12 +146,14 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
             editor.setCurrentSegmentID(segmentId)
         if node is not self._observedSegmentation:
             self.observeSegmentation(node)
+        for section in self.sections:
+            section.update()
 
     def observeSegmentation(self, node: Any) -> None:
         """`panel.segmentsChanged()` is called when the segments of this node change; None: of no node."""
         self.removeObservers(self.onSegmentsChanged)
         self._observedSegmentation = node
-        if node is not None:
+        if node is not None:  # not its vtkSegmentation: a sequence puts another one in for each frame
             kind = slicer.vtkSegmentation
             for event in (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified,
                           kind.SourceRepresentationModified, node.SegmentationChangedEvent):  # fmt: skip

@@ -106,6 +106,18 @@ def pictureFile(node: Any) -> str:
     return file.name if isPicture else ""
 
 
+def isPlainPicture(node: Any) -> bool:
+    """Whether nobody has said how a volume lies in a patient: from a picture file, or one slice without rotation.
+
+    Raises:
+        IncompatibleInputError: as `checkVolume`.
+    """
+    geometry = geometryFromNode(node)
+    toWorld = localToWorld(node) @ geometry.ijk_to_ras
+    axes = toWorld[:3, :3] / np.linalg.norm(toWorld[:3, :3], axis=0)
+    return bool(pictureFile(node)) or (geometry.shape[0] == 1 and bool(np.allclose(np.abs(axes), np.eye(3), atol=1e-6)))
+
+
 def sliceGeometry(geometry: VolumeGeometry, k: int) -> VolumeGeometry:
     """Slice k of a grid, as a grid of depth 1.
 

@@ -30,10 +30,11 @@ _LEGEND_LABELS = 3
 class UncertaintyOverlay:
     """The uncertainty of one volume; its node is made when it is first shown, and stays in the scene until removed."""
 
-    def __init__(self, volumeNode: Any, certain: float = CERTAIN) -> None:
-        """`certain`: what is below it is transparent."""
+    def __init__(self, volumeNode: Any, certain: float = CERTAIN, title: str = "") -> None:
+        """`certain`: what is below it is transparent; `title`: of values that are no uncertainty, for the legend."""
         self._volumeNode = volumeNode
         self._certain = certain
+        self._title = title or _("Uncertainty")
         self._node: Any = None
         self._colors: Any = None
         self._opacity = 0.6
@@ -97,7 +98,7 @@ class UncertaintyOverlay:
 
     def _newNode(self, values: NDArray[np.float32], geometry: VolumeGeometry) -> Any:
         node = slicer.vtkMRMLScalarVolumeNode()
-        node.SetName(_("{volume} uncertainty").format(volume=self._volumeNode.GetName()))
+        node.SetName(f"{self._volumeNode.GetName()} {self._title[:1].lower()}{self._title[1:]}")
         node.SetHideFromEditors(True)  # nobody is to choose it as an image; no selector lists it
         node.SetSaveWithScene(False)
         setVolumeArray(node, values, geometry)
@@ -111,7 +112,7 @@ class UncertaintyOverlay:
         self._colors = None
 
     def _setColors(self) -> None:
-        self._colors = _newColors(self._certain)
+        self._colors = _newColors(self._certain, self._title)
         display = self._node.GetDisplayNode()
         display.SetSaveWithScene(False)
         display.SetAndObserveColorNodeID(self._colors.GetID())
@@ -146,7 +147,7 @@ class UncertaintyOverlay:
         legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(self._node)
         if legend is None:
             legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(self._node)
-            legend.SetTitleText(_("Uncertainty"))
+            legend.SetTitleText(self._title)
             legend.SetSaveWithScene(False)
             legend.SetSize(*_LEGEND_SIZE)
             legend.SetPosition(*_LEGEND_POSITION)
@@ -165,11 +166,11 @@ class UncertaintyOverlay:
         legend.SetVisibility(bool(visible))
 
 
-def _newColors(certain: float) -> Any:
+def _newColors(certain: float, title: str) -> Any:
     """A color table of the uncertainty from 0 to 1; black where it is transparent, so that the legend shows it, too."""
     node = slicer.vtkMRMLColorTableNode()
     node.SetTypeToUser()
-    node.SetName(_("Uncertainty"))
+    node.SetName(title)
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     values = np.linspace(0, 1, _NUMBER_OF_COLORS)

@@ -8,19 +8,15 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from leanseg.slicer_bridge.case_form import formRow, named, wrapped
+from leanseg.slicer_bridge.section_form import SectionForm, formRow, named, wrapped
 
 
-class PrecisionForm:
+class PrecisionForm(SectionForm):
     """Makes them, in the layout of a collapsible button."""
 
     def __init__(self, collapsibleButton: Any) -> None:
-        self.widget = qt.QWidget()
-        collapsibleButton.layout().addWidget(self.widget)
-        layout = qt.QVBoxLayout(self.widget)
-        layout.setContentsMargins(0, 0, 0, 0)
-        form = qt.QFormLayout()
-        layout.addLayout(form)
+        super().__init__(collapsibleButton)
+        form, layout = self.form, self.layout
         self.firstLabel = qt.QLabel()
         self.firstLabel.objectName = "precisionFirstLabel"
         form.addRow(_("Compare:"), self.firstLabel)
@@ -34,16 +30,7 @@ class PrecisionForm:
         formRow(form, _("With:"), self.otherSelector, self.addButton)
         self.measureButton = named(qt.QPushButton(), "precisionMeasureButton", "")
         layout.addWidget(self.measureButton)
-        self.progressBar = qt.QProgressBar()
-        layout.addWidget(self.progressBar)
-        line = qt.QHBoxLayout()
-        layout.addLayout(line)
-        self.messageIconLabel = qt.QLabel()
-        self.messageLabel = wrapped("")
-        self.messageLabel.objectName = "precisionMessageLabel"
-        self.messageLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
-        line.addWidget(self.messageIconLabel)
-        line.addWidget(self.messageLabel, 1)
+        self.addProgressAndMessage("precision")
         self.table = named(
             qt.QTableWidget(), "precisionTable",
             _("Size of the files; time for this image, the two models in turns; Dice as the card of the model has it."),
@@ -65,14 +52,7 @@ class PrecisionForm:
 
     def setRunning(self, isRunning: bool) -> None:
         self.measureButton.text = _("Cancel") if isRunning else _("Measure and look")
-        self.progressBar.setVisible(isRunning)
-        if not isRunning:
-            self.showProgress(0, 0, "")
-
-    def showProgress(self, done: int, total: int, what: str) -> None:
-        self.progressBar.setRange(0, total)
-        self.progressBar.setValue(done)
-        self.progressBar.setFormat(what)
+        super().setRunning(isRunning)
 
     def showTable(self, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
         """Name and figures of each row."""

@@ -6,8 +6,6 @@ and `precision_form.py` are its parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from leanseg.slicer_bridge.precision_form import PrecisionForm
 from leanseg.slicer_bridge.precision_overlay import DisagreementOverlay
 from leanseg.slicer_bridge.precision_subject import REPEATS, Subject, SubjectSource, comparison
 from leanseg.slicer_bridge.runner import Runner
+from leanseg.slicer_bridge.updating import Updating
 
 if TYPE_CHECKING:
     from leanseg.inference.precision_comparison import PrecisionComparison
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Value] = {"other": "", "folders": "", "isShown": True}
 
 
-class PrecisionPanel:
+class PrecisionPanel(Updating):
     """One section of a module, with a parameter node, a thread and models of its own. It touches no segmentation."""
 
     def __init__(self, moduleName: str, panel: Any, source: SubjectSource) -> None:
@@ -44,7 +43,6 @@ class PrecisionPanel:
         self._loaded = LoadedModels()
         self._isRunning = False
         self._isShown = False
-        self._isUpdating = False
         self._subject: Subject | None = None
         self._compared: PrecisionComparison | None = None
         self._overlay: DisagreementOverlay | None = None
@@ -90,6 +88,10 @@ class PrecisionPanel:
         self.message.clear()
         self.showState()
 
+    def leaveScene(self) -> None:
+        """Forget all nodes before they go."""
+        self.forget()
+
     def close(self) -> None:
         """No callback comes any more."""
         self.exit()
@@ -97,29 +99,21 @@ class PrecisionPanel:
 
     # What is compared
 
-    @contextmanager
-    def _updating(self) -> Iterator[None]:
-        self._isUpdating, before = True, self._isUpdating
-        try:
-            yield
-        finally:
-            self._isUpdating = before
-
     def load(self) -> None:
         """Parameters -> section."""
-        if not self._isUpdating and not slicer.mrmlScene.IsBatchProcessing():
-            with self._updating():
+        if not self.isUpdating and not slicer.mrmlScene.IsBatchProcessing():
+            with self.updating():
                 self.form.showCheckBox.checked = self._parameters.get("isShown")
             self._fill()
 
     def _fill(self) -> None:
-        with self._updating():
+        with self.updating():
             self.choices.fill()
         self.showState()
 
     def onOtherChosen(self, *_args: Any) -> None:
-        if not self._isUpdating:
-            with self._updating():
+        if not self.isUpdating:
+            with self.updating():
                 self.choices.store()
             self.forget()
 
@@ -130,7 +124,7 @@ class PrecisionPanel:
             return
         self.forget()
         try:
-            with self._updating():
+            with self.updating():
                 self.choices.add(folder)
         except LeanSegError as error:
             self.message.refuse(error)
@@ -184,8 +178,8 @@ class PrecisionPanel:
     # Show
 
     def onShow(self, *_args: Any) -> None:
-        if not self._isUpdating:
-            with self._updating():
+        if not self.isUpdating:
+            with self.updating():
                 self._parameters.set("isShown", self.form.showCheckBox.checked)
             self._showDifference()
 

@@ -10,6 +10,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from leanseg.slicer_bridge.shown_in import visibleViews
+
 DELAY_MS = 50  # a volume is shown before it is complete, and in one view after the other
 
 
@@ -96,9 +98,7 @@ class ShownImage:
 
 def _visibleComposites() -> list[Any]:
     """Of the red view first, where it is visible."""
-    views = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
-    views.sort(key=lambda node: node.GetLayoutName() != "Red")
-    composites = [slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(node) for node in views]
+    composites = [slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(node) for node in visibleViews()]
     return [node for node in composites if node is not None]
 
 

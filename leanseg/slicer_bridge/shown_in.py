@@ -9,8 +9,16 @@ import slicer
 import vtk
 
 
+def visibleViews() -> list[Any]:
+    """Slice nodes of the views that the layout shows; the red one first."""
+    views = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
+    return sorted(views, key=lambda node: node.GetLayoutName() != "Red")
+
+
 def viewsShowing(volumeNode: Any) -> list[str]:
     """Ids of the slice nodes whose background or foreground is the volume; also of views that the layout hides."""
+    if volumeNode.GetScene() is None:  # its id is None, as that of an empty layer
+        return []
     shown = []
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         view = slicer.vtkMRMLSliceLogic.GetSliceNode(composite)

@@ -114,6 +114,22 @@ class TestUncertaintyOverlay(unittest.TestCase):
                 self.assertEqual(composite.GetForegroundVolumeID(), other.GetID())
                 self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
 
+    def testAnOverlayThatLaysBelowAndHasGoneDoesNotComeBack(self):
+        """One of values that are no uncertainty has a name of its own."""
+        above = UncertaintyOverlay(self.volume, 0.1, "Attention")
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        self.overlay.show(self.array, self.geometry)
+        above.show(self.array, self.geometry)
+        self.assertEqual(above.node.GetName(), "clip attention")
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(above.node)
+        self.assertEqual(legend.GetTitleText(), "Attention")
+        above.hide()
+        self.assertEqual(red.GetForegroundVolumeID(), self.overlay.node.GetID())
+        above.show(self.array, self.geometry)
+        self.overlay.remove()
+        above.hide()
+        self.assertIsNone(red.GetForegroundVolumeID())
+
     def testHidingLeavesAloneWhatThePersonChose(self):
         self.overlay.show(self.array, self.geometry)
         other = volumeNode(np.zeros((4, 40, 50), np.uint8))
