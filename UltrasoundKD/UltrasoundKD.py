@@ -10,15 +10,11 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
-from slicer.util import VTKObservationMixin
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 from UltrasoundKDLib import other_images, sample_data, shortcuts
 from UltrasoundKDLib.logic import UltrasoundKDLogic
-from UltrasoundKDLib.options import TARGET
+
+from leanseg.slicer_bridge.module_widget import SegmentationModuleWidget
 
 #
 # UltrasoundKD
@@ -56,165 +52,58 @@ class UltrasoundKD(ScriptedLoadableModule):
 #
 
 
-class UltrasoundKDWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Life of the panel, scene events, the Segment Editor and the measurements."""
+class UltrasoundKDWidget(SegmentationModuleWidget):
+    """Puts the panel together; the base class has the life of the widget, scene events and the Segment Editor."""
 
-    def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-
-    def setup(self) -> None:
-        from UltrasoundKDLib.measurements_section import MeasurementsSection
+    def makePanel(self) -> Any:
         from UltrasoundKDLib.panel import Panel
 
+        self.logic = UltrasoundKDLogic()
+        self._editedTarget: tuple[Any, str] | None = None
+        return Panel(self.ui, self.logic, self.onTargetChanged)
+
+    def makeSections(self) -> list[Any]:
+        from UltrasoundKDLib.measurements_section import MeasurementsSection
+
         from leanseg.slicer_bridge.case_suggestions import CaseSuggestions
-        from leanseg.slicer_bridge.overwrite_chooser import OverwriteChooser
         from leanseg.slicer_bridge.precision_panel import PrecisionPanel
         from leanseg.slicer_bridge.precision_subject import ShownFrame
 
-        ScriptedLoadableModuleWidget.setup(self)
-        widget = slicer.util.loadUI(self.resourcePath("UI/UltrasoundKD.ui"))
-        self.layout.addWidget(widget)
-        self.ui = slicer.util.childWidgetVariables(widget)
-        widget.setMRMLScene(slicer.mrmlScene)
-        self.logic = UltrasoundKDLogic()
-        self.panel = Panel(self.ui, self.logic, self.onTargetChanged)
-        self.measurements = MeasurementsSection(self.ui, self.logic, self.panel)
-        self.cases = CaseSuggestions("UltrasoundKD", self.panel, self.logic.models)
-        frame = ShownFrame(lambda: self.panel.session.frames)
-        self.precisions = PrecisionPanel("UltrasoundKD", self.panel, frame)
-        self.overwriteChooser = OverwriteChooser(self.ui.overwriteSelector)
-        self.shortcuts = shortcuts.shortcutsOf(self.ui)
-        self._editedTarget: tuple[Any, str] | None = None
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        panel = self.panel
+        self.measurements = MeasurementsSection(self.ui, self.logic, panel)
+        self.cases = CaseSuggestions("UltrasoundKD", panel, self.logic.models)
+        self.precisions = PrecisionPanel("UltrasoundKD", panel, ShownFrame(lambda: panel.session.frames))
+        return [self.measurements, self.cases, self.precisions]
 
-    def cleanup(self) -> None:
-        """Before the module is unloaded or reloaded."""
-        self.exit()
-        self.removeObservers()
-        self.overwriteChooser.setNode(None)
-        self.measurements.close()
-        self.cases.close()
-        self.precisions.close()
-        self.panel.close()
-
-    def onReload(self) -> None:
-        """Reload the parts too; Slicer itself reloads only this file."""
-        import sys
-
-        wasShown = self.panel.isShown
-        for name in [name for name in sys.modules if name.partition(".")[0] == "UltrasoundKDLib"]:
-            del sys.modules[name]
-        slicer.util.reloadScriptedModule(self.moduleName)
-        if wasShown:  # nobody tells the new panel that it is shown already
-            slicer.util.getModuleWidget(self.moduleName).enter()
-
-    def enter(self) -> None:
-        """The module is shown."""
-        self._useScene()
-        self.panel.enter()
-        self.cases.enter()
-        self.precisions.enter()
-        self.ui.segmentEditorWidget.installKeyboardShortcuts()
-        self.shortcuts.install()
-
-    def exit(self) -> None:
-        """Another module is shown."""
-        self.shortcuts.remove()
-        self.panel.exit()
-        self.cases.exit()
-        self.precisions.exit()
-        self.measurements.stop()
-        editor = self.ui.segmentEditorWidget
-        editor.setActiveEffect(None)
-        editor.uninstallKeyboardShortcuts()
-        editor.removeViewObservations()
-
-    # Scene
+    def makeShortcuts(self) -> Any:
+        return shortcuts.shortcutsOf(self.ui)
 
     def _useScene(self) -> None:
-        """The Segment Editor node of this scene; it is made where there is none."""
-        editorNode = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLSegmentEditorNode")
-        if editorNode is None:
-            editorNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-            editorNode.UnRegister(None)
-            editorNode.SetSingletonTag(self.moduleName)
-            editorNode = slicer.mrmlScene.AddNode(editorNode)
-        self.ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
-        self.ui.segmentEditorWidget.setupViewObservations()
-        self.overwriteChooser.setNode(editorNode)
+        """Which segment is selected, and so measured, is said by the Segment Editor node."""
+        super()._useScene()
         self.removeObservers(self.onSegmentSelected)
+        editorNode = self.ui.segmentEditorWidget.mrmlSegmentEditorNode()
         self.addObserver(editorNode, vtk.vtkCommand.ModifiedEvent, self.onSegmentSelected)
 
-    def onSceneStartClose(self, *_args: Any) -> None:
-        self.overwriteChooser.setNode(None)
-        self.removeObservers(self.onSegmentSelected)
-        self.removeObservers(self.onSegmentsChanged)
-        self.cases.leaveScene()
-        self.precisions.forget()
-        wasApplying = self.panel.leaveScene()
-        editor = self.ui.segmentEditorWidget
-        editor.setActiveEffect(None)
-        editor.removeViewObservations()
-        editor.setSegmentationNode(None)
-        self._editedTarget = None
-        self.measurements.clear()
-        self.logic.accepted.clear()
-        if wasApplying:
-            self.panel.message.say(_("The scene was closed, so the run was cancelled. Choose an image."))
-
-    def onSceneEndClose(self, *_args: Any) -> None:
-        """Closed, or loaded."""
-        if self.panel.isShown and not slicer.mrmlScene.IsClosing():
-            self._useScene()
-            self.panel.sceneLoaded()
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def onNodeAboutToBeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
-        if node is not self.panel.volume or slicer.mrmlScene.IsClosing():
-            return
-        wasApplying = self.panel.leaveImage()
-        self.measurements.clear()
-        self.ui.inputSelector.setCurrentNode(None)
-        self.panel.parameters.setNode(TARGET, None)  # not done yet while another module is shown
-        if wasApplying:
-            text = _("{name} was removed, so the run was cancelled. Choose another image.")
-            self.panel.message.say(text.format(name=node.GetName()), True)
+    def onSegmentSelected(self, *_args: Any) -> None:
+        self.measurements.update()
 
     def onTargetChanged(self) -> None:
         """The Segment Editor works on the target of the panel."""
-        self.cases.update()
-        self.precisions.update()
-        editor, panel = self.ui.segmentEditorWidget, self.panel
-        segmentationNode, segmentId = target = panel.target.segmentation, panel.target.segmentId
-        editor.setSegmentationNode(segmentationNode)
-        editor.setSourceVolumeNode(panel.volume if panel.session.frames is not None else None)
-        self.measurements.schedule()
-        if target == self._editedTarget:
-            return  # another segment may have been selected there since
-        self._editedTarget = target
-        if segmentId:
-            editor.setCurrentSegmentID(segmentId)
-        self.removeObservers(self.onSegmentsChanged)
-        if segmentationNode is not None:  # not its vtkSegmentation: a sequence puts another one in for each frame
-            kind = slicer.vtkSegmentation
-            for event in (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified,
-                          kind.SourceRepresentationModified, segmentationNode.SegmentationChangedEvent):  # fmt: skip
-                self.addObserver(segmentationNode, event, self.onSegmentsChanged)
+        panel = self.panel
+        target = (panel.target.segmentation, panel.target.segmentId)
+        isAnother, self._editedTarget = target != self._editedTarget, target
+        volume = panel.volume if panel.session.frames is not None else None
+        # Of the same target, another segment may have been selected in the editor since.
+        self.editSegmentation(target[0], volume, target[1] if isAnother else "")
 
     def onSegmentsChanged(self, *_args: Any) -> None:
         """Somebody, perhaps the Segment Editor, has changed the target."""
-        self.panel.updateTarget()
-        if self.panel.target.segmentId and not self.ui.segmentEditorWidget.currentSegmentID():
-            self.ui.segmentEditorWidget.setCurrentSegmentID(self.panel.target.segmentId)  # a redo brought it back
-        self.measurements.schedule()
-
-    def onSegmentSelected(self, *_args: Any) -> None:
-        self.measurements.schedule()
+        super().onSegmentsChanged()
+        editor, segmentId = self.ui.segmentEditorWidget, self.panel.target.segmentId
+        if segmentId and not editor.currentSegmentID():
+            editor.setCurrentSegmentID(segmentId)  # a redo brought it back
+        self.measurements.update()
 
 
 #

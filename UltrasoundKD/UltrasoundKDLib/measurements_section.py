@@ -34,16 +34,22 @@ class MeasurementsSection:
         self._timer.stop()
         self._timer.disconnect("timeout()")
 
-    def schedule(self) -> None:
+    def enter(self) -> None:
+        """The module is shown: the segment may have been changed while nobody looked."""
+        self.update()
+
+    def update(self) -> None:
         """Measure soon, and once for many changes: a brush stroke changes the segment often. Not while nobody looks."""
-        if self._panel.isShown:
+        if self._panel.session.frames is None:
+            self.leaveScene()
+        elif self._panel.isShown:
             self._timer.start()
 
-    def stop(self) -> None:
-        """Another module is shown; entering this one schedules anew."""
+    def exit(self) -> None:
+        """Another module is shown."""
         self._timer.stop()
 
-    def clear(self) -> None:
+    def leaveScene(self) -> None:
         """The image has gone; its sizes must not stay beside the next one."""
         self._timer.stop()
         self._show(Measurements())

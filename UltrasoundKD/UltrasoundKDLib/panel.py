@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from leanseg.errors import LeanSegError
-from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
-from leanseg.slicer_bridge.message_line import MessageLine
-from leanseg.slicer_bridge.model_chooser import ModelChooser
-from leanseg.slicer_bridge.runner import Runner
+from leanseg.slicer_bridge.module_panel import ModulePanel
 from leanseg.slicer_bridge.shown_image import ShownImage, isImage
 from UltrasoundKDLib import other_images
 from UltrasoundKDLib.decision import Decision
-from UltrasoundKDLib.options import INPUT, Options
+from UltrasoundKDLib.options import INPUT, TARGET, Options
 from UltrasoundKDLib.proposal_session import ProposalSession
 from UltrasoundKDLib.target_chooser import TargetChooser
 
 
-class Panel:
+class Panel(ModulePanel):
     """Keeps parameter node, widgets and session in step; calls `onTargetChanged()` when another segment is meant."""
 
     def __init__(self, ui: Any, logic: Any, onTargetChanged: Callable[[], None]) -> None:
-        self.ui = ui
-        self.logic = logic
+        super().__init__(ui, logic, "slicewise", "Frame", _("{milliseconds:.0f} ms a frame"))
         self.volume: Any = None
-        self.isShown = False
-        self.runner = Runner()
-        self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
-        self.models = ModelChooser(
-            ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, "Frame", _("{milliseconds:.0f} ms a frame")
-        )
         self.target = TargetChooser(ui.targetSegmentationSelector, ui.targetSegmentSelector)
         self.options = Options(ui, logic, self.models, self.target)
         self.parameters = self.options.parameters
         self.shown = ShownImage(self.followViews)
         self.session = ProposalSession(logic, self.runner, self.showState, self.message)
-        self.environment = EnvironmentPanel("slicewise", self.onEnvironmentChanged)
-        ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
         self._onTargetChanged = onTargetChanged
         self._inputProblem = ""
-        self._isUpdating = False
         self.decision = Decision(ui, self)
         self._openImage(None)
         self._connect()
@@ -66,11 +52,7 @@ class Panel:
 
     def enter(self) -> None:
         """The module is shown: look anew at the computer and at the scene."""
-        self.isShown = True
-        self.environment.refresh()
-        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
-        with self._updating():
-            self.models.setCards(self.logic.models())
+        self.lookAtComputer()
         if self.parameters.node(INPUT) is None:
             self._startWith(self.shown.likelyImage())
         if self.volume is None:
@@ -88,11 +70,6 @@ class Panel:
         self.session.livePreview = False
         other_images.showAll()
 
-    def onEnvironmentChanged(self) -> None:
-        """Something was installed."""
-        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
-        self._synchronize()
-
     def sceneLoaded(self) -> None:
         """Its parameters say which image is meant, whatever the views show."""
         self.shown.accept()
@@ -105,17 +82,21 @@ class Panel:
     def leaveImage(self) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
         wasApplying = self.session.applying
-        with self._updating():
+        with self.updating():
+            self.ui.inputSelector.setCurrentNode(None)
             self.target.select(None, "")
+            if not slicer.mrmlScene.IsClosing():  # nobody else does it while another module is shown
+                self.parameters.setNode(INPUT, None)
+                self.parameters.setNode(TARGET, None)
+        self.message.clear()
         self._openImage(None)
+        self._onTargetChanged()
         self.showState()
         return wasApplying
 
     def leaveScene(self) -> bool:
         """Forget all nodes before they go; whether a run was cancelled."""
-        with self._updating():
-            self.ui.inputSelector.setCurrentNode(None)
-        self.message.clear()
+        self.logic.accepted.clear()
         return self.leaveImage()
 
     def close(self) -> None:
@@ -125,81 +106,52 @@ class Panel:
         self.session.close()
         self.runner.close()
 
-    # Parameters
-
-    @contextmanager
-    def _updating(self) -> Iterator[None]:
-        self._isUpdating, before = True, self._isUpdating
-        try:
-            yield
-        finally:
-            self._isUpdating = before
-
-    def updateFromParameters(self) -> None:
-        """Parameters -> panel."""
-        if self._isUpdating:
-            return
-        with self._updating():
-            self.options.load()
-            missing = self.options.missingModel()
-        self._synchronize()
-        if missing:
-            self.message.say(missing, True)
-
-    def onChanged(self, *_args: Any) -> None:
-        """Panel -> parameters."""
-        if self._isUpdating or not self.isShown or slicer.mrmlScene.IsBatchProcessing():
-            return
-        with self._updating():
-            self.options.store()
-        self.message.clear()
-        self._synchronize()
+    # Choices
 
     def onModelChosen(self, *_args: Any) -> None:
-        if self._isUpdating:
-            return
-        with self._updating():
-            self.models.fillPrecisions()
-            self.options.useModelsOwn()
-        self.onChanged()
+        """Another model was validated with other options."""
+        if not self.isUpdating:
+            with self.updating():
+                self.options.useModelsOwn()
+        super().onModelChosen()
 
     def onLivePreview(self, *_args: Any) -> None:
-        if not self._isUpdating:
+        if not self.isUpdating:
             self.session.previewAgain()
             self.onChanged()
 
     def chooseTarget(self, segmentationNode: Any, segmentId: str) -> None:
         """Of the next accepted proposal, and of the Segment Editor."""
-        with self._updating():
+        with self.updating():
             self.target.select(segmentationNode, segmentId)
         self.onChanged()
 
-    def updateTarget(self) -> None:
+    def segmentsChanged(self) -> None:
         """The segments of the target have changed, perhaps by undo: what was said about them is said no more."""
         if self.decision.isWriting:
             return  # for each of the frames; `chooseTarget` comes at the end
-        with self._updating():
+        with self.updating():
             self.target.update()
         self.message.clear()
         self.decision.forgetContent()
         self.showState()
 
     def onTargetSegmentationChosen(self, *_args: Any) -> None:
-        if not self._isUpdating:
-            with self._updating():
+        if not self.isUpdating:
+            with self.updating():
                 self.target.select(self.target.segmentation, "")
             self.onChanged()
 
     def onTargetSegmentChosen(self, *_args: Any) -> None:
-        if not self._isUpdating:
+        if not self.isUpdating:
             self.target.chosen()
             self.onChanged()
 
     def onInputChosen(self, *_args: Any) -> None:
         """Somebody has chosen another image, so it is shown."""
-        if self._isUpdating:
+        if self.isUpdating:
             return
-        with self._updating():
+        with self.updating():
             self.target.follow(self.ui.inputSelector.currentNode())
         self.onChanged()
         if self.session.frames is not None and self.shown.volume is not self.volume:
@@ -245,11 +197,7 @@ class Panel:
         """Why nothing can be proposed, and what to do; empty where it can."""
         if self.session.frames is None:
             return self._inputProblem
-        if self.models.key is None:
-            return _("No model for ultrasound was found. See Environment, at the end of this panel.")
-        if not self.environment.isComplete:
-            return _("Something that the models need is missing. See Environment, at the end of this panel.")
-        return ""
+        return self.modelProblem(_("No model for ultrasound was found. See Environment, at the end of this panel."))
 
     def onApplyOrCancel(self, *_args: Any) -> None:
         self.message.clear()
@@ -289,7 +237,7 @@ class Panel:
 
     def _startWith(self, volume: Any) -> None:
         """With an image that nobody has chosen, and a target of this image."""
-        with self._updating():
+        with self.updating():
             self.ui.inputSelector.setCurrentNode(volume)
             self.target.select(None, "")
             self.target.follow(volume)
