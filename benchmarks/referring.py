@@ -2,6 +2,7 @@
 
     python benchmarks/referring.py ablation RUNS --data DIR [--seeds 0 1 2] [--part busi:test ...] [--json R.json]
     python benchmarks/referring.py run RUN --data DIR --part busi:test bus_bra:external_test163 ... [--json R.json]
+    python benchmarks/referring.py model MODEL --data DIR --part busi:test ... [--card] [--json R.json]
     python benchmarks/referring.py speed MODEL [--json R.json]
 
 RUNS holds, for each seed N, `distilled_sN` and `plain_sN`, trained as
@@ -9,12 +10,15 @@ RUNS holds, for each seed N, `distilled_sN` and `plain_sN`, trained as
 row is distilled - plain, seed by seed. All are asked the same 150 sentences about each part: `miou` of the object that
 is meant, `wrong_iou` of all others, `p50` the fraction with an IoU above 0.5, `found` that of answers that are not
 empty, `absent_empty` that of empty ones where nothing is meant, and `dropped_miou` with a quarter of the words unknown.
-`speed`: loading, and a sentence about a picture, the median of 9.
+`model` measures a bundle as it is used, where the words choose among the objects that it outlines, and beside that the
+choice of its network alone, at 0.5; `--card` writes that into its card. `speed`: loading, and a sentence about a
+picture, the median of 9.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -25,21 +29,26 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from leanseg.api import load_engine
+from leanseg.api import Model, load_engine
+from leanseg.errors import LeanSegError
 from leanseg.inference.referring import ReferringEngine
 from leanseg.phantom import ultrasound_phantom
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.prompts.word_pieces import WordPieces
 from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.data.referring_set import fixed_pairs, load_referring_set
-from leanseg.training.recipe import Recipe
+from leanseg.training.evaluate_references import answers_in_use, replies_of
+from leanseg.training.export_referring import rounded
+from leanseg.training.recipe import Recipe, load_recipe
 from leanseg.training.referring import TOKENIZER, answers_of, checked
 from leanseg.training.referring_metrics import by_kind, referring_figures
 from leanseg.training.trainer import load_run
+from leanseg.weights.bundle import rewrite_card
 
 SYSTEM = "cm_mask_sd"
 ARMS = ("distilled", "plain")
 SHOWN = ("miou", "wrong_iou", "absent_empty", "dropped_miou")
+IN_USE = ("miou", "wrong_iou", "p50", "absent_empty")
 PAIRS, SEED, DROPPED = 150, 3_000_003, 0.25
 REPEATS = 9
 Figures = dict[str, dict[str, float]]
@@ -65,6 +74,28 @@ def figures_of_run(run: Path, pairs: dict[str, list[ReferringPair]]) -> Figures:
         result[part] = figures | {"dropped_miou": dropped["miou"], "n": float(len(some))}
     asked = [pair for some in pairs.values() for pair in some]
     return result | {f"kind {kind}": figures for kind, figures in by_kind(torch.cat(answers), asked).items()}
+
+
+def figures_of_model(model: Model, pairs: dict[str, list[ReferringPair]]) -> Figures:
+    """By part and kind of expression, in use; and by part what the network alone would have chosen."""
+    engine = model.engine
+    if not isinstance(engine, ReferringEngine):
+        raise LeanSegError(f"{model.card.id} does not read sentences. Give a model that does, e.g. {SYSTEM}.")
+    result, answers = {}, []
+    for part, some in pairs.items():
+        replies = replies_of(engine, some)
+        answers.append(answers_in_use(replies, engine.config))
+        result[part] = referring_figures(answers[-1], some) | {"n": float(len(some))}
+        alone = torch.stack([torch.from_numpy(reply.found.probability > 0.5) for reply in replies])
+        result[f"{part}, network alone"] = referring_figures(alone, some) | {"n": float(len(some))}
+    asked = [pair for some in pairs.values() for pair in some]
+    return result | {f"kind {kind}": figures for kind, figures in by_kind(torch.cat(answers), asked).items()}
+
+
+def write_into_card(model: Model, figures: Figures, command: str) -> None:
+    """As `metrics.test` of the bundle's card."""
+    metrics = {**model.card.metrics, "test": {"command": command, **{k: rounded(row) for k, row in figures.items()}}}
+    rewrite_card(model.bundle, dataclasses.replace(model.card, metrics=metrics))
 
 
 def ablation(runs: Path, data: Path, seeds: list[int], parts: list[str]) -> dict[str, Figures]:
@@ -147,6 +178,17 @@ def _of_run(result: Figures) -> list[list[str]]:
     return [_figures(part, row, None) for part, row in result.items() if not part.startswith("kind ")]
 
 
+def _of_model(result: Figures) -> list[list[str]]:
+    rows = []
+    for part, row in result.items():
+        if not part.startswith("kind "):
+            value = " / ".join(f"{row[name]:.3f}" for name in IN_USE)
+            rows.append(
+                [f"{part}, mIoU / IoU with the others / above 0.5 / absent left empty", f"{value}; n = {row['n']:.0f}"]
+            )
+    return rows
+
+
 def _of_speed(model: str, row: dict[str, float]) -> list[str]:
     load, picture, sentence = (1000 * row[name] for name in ("load", "picture", "sentence"))
     return [f"{model}, loading / picture / sentence, ms", f"{load:.0f} / {picture:.1f} / {sentence:.1f}"]
@@ -155,12 +197,15 @@ def _of_speed(model: str, row: dict[str, float]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    of_runs, of_run, of_speed = (verbs.add_parser(name) for name in ("ablation", "run", "speed"))
+    names = ("ablation", "run", "model", "speed")
+    of_runs, of_run, of_model, of_speed = (verbs.add_parser(name) for name in names)
     of_runs.add_argument("runs", type=Path)
     of_runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     of_run.add_argument("run", type=Path)
+    of_model.add_argument("model")
+    of_model.add_argument("--card", action="store_true", help="write the figures into the card")
     of_speed.add_argument("model")
-    for one in (of_runs, of_run, of_speed):
+    for one in (of_runs, of_run, of_model, of_speed):
         one.add_argument("--json", type=Path, help="also write the figures here, as docs/systems.py reads them")
         if one is not of_speed:
             one.add_argument("--data", type=Path, required=True)
@@ -178,6 +223,15 @@ def main() -> None:
         said = f"run RUN --data DIR --part {' '.join(arguments.part)}"
         page, result = _of_run(figures), figures
         _print(figures)
+    elif arguments.verb == "model":
+        model = load_engine(arguments.model)
+        recipe = load_recipe(model.card.training["stages"][-1]["recipe"]["id"])
+        figures = figures_of_model(model, load_pairs(arguments.part, arguments.data, recipe))
+        said = f"model {model.card.id} --data DIR --part {' '.join(arguments.part)}"
+        page, result = _of_model(figures), figures
+        _print(figures)
+        if arguments.card:
+            write_into_card(model, figures, f"python benchmarks/referring.py {said}")
     else:
         seconds = {arguments.model: speed(arguments.model)}
         said = f"speed {arguments.model}"

@@ -8,6 +8,7 @@ threads at once.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.errors import LeanSegError
+from leanseg.inference.chosen_object import decide
 from leanseg.inference.picture_slices import PictureSlices
 from leanseg.inference.referring import Referred, ReferringEngine
 from leanseg.inference.uncertainty import predictive_entropy
@@ -132,11 +134,13 @@ class ReferringSession:
         if (value := self._slices.constant(k)) is not None:
             reason = f"The slice is empty: every value is {value:g}."
             return self._result(text, told, None, reason, warnings, started)
-        found = self._engine.refer(self._slices.picture(k).image, told)
-        needed, reason = self._engine.config.existence_threshold, ""
-        if found.existence < needed:
-            reason = f"There is no such object (probability to exist {found.existence:.2f}; {needed:.2f} is needed)."
-        return self._result(text, told, found, reason, warnings, started)
+        image = self._slices.picture(k).image
+        found = self._engine.refer(image, told)
+        assert reading.expression is not None  # else it was not heard
+        decision = decide(found, reading.expression, image[0], self._engine.config)
+        warnings = (*warnings, *([decision.remark] if decision.remark else []))
+        found = dataclasses.replace(found, probability=decision.probability)
+        return self._result(text, told, found, decision.reason, warnings, started)
 
     def _result(
         self, text: str, told: str, found: Referred | None, reason: str, warnings: tuple[str, ...], started: float

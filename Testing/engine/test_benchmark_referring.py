@@ -3,13 +3,18 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from leanseg.catalog import find_system
+from leanseg.inference.referring import Referred, ReferringConfig, ReferringEngine
+from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.run import train
+from leanseg.weights.card import FileCard
 from Testing.engine.training.referring_pictures import write_disks
 from Testing.engine.training.test_referring import RECIPE, silent
 
@@ -40,6 +45,27 @@ OF_KIND = {key: value for key, value in FIGURES.items() if key != "dropped_miou"
 def rows_on_the_page(folder: Path) -> list[tuple[str, str, str]]:
     systems = script("docs/systems.py")
     return [(row.what, row.value, row.command) for row in systems.of_results(find_system("cm_mask_sd"), folder)]
+
+
+def test_figures_of_a_model_are_those_in_use_and_of_its_network_alone(referring: ModuleType) -> None:
+    right, wrong = np.zeros((32, 32), bool), np.zeros((32, 32), bool)
+    right[:16, :12], wrong[:12, 20:] = True, True
+    image = np.zeros((32, 32), np.float32)
+    pair = ReferringPair(image, "The largest lesion.", right, wrong, "size")
+    chosen = np.where(wrong, 0.9, 0.1).astype(np.float32)  # the network means the other one
+    objects = np.where(right | wrong, 0.9, 0.1).astype(np.float32)
+
+    class Wrong(ReferringEngine):
+        def __init__(self) -> None:
+            self.config = ReferringConfig(FileCard("t", "", 1), finds_objects=True)
+
+        def refer(self, image: object, sentence: str) -> Referred:
+            assert sentence == "The largest lesion."
+            return Referred(chosen, 0.9, np.zeros((2, 2), np.float32), (), objects)
+
+    figures = referring.figures_of_model(SimpleNamespace(engine=Wrong()), {"busi:test": [pair]})
+    assert figures["busi:test"]["miou"] == 1 and figures["busi:test, network alone"]["wrong_iou"] == 1
+    assert [row[1][:13] for row in referring._of_model(figures)] == ["1.000 / 0.000", "0.000 / 1.000"]
 
 
 def test_figures_of_a_run_reach_the_page_of_systems(

@@ -2,7 +2,7 @@
 
 Paper of the network: CM-MaskSD (arXiv 2305.11481). One graph, `referring`:
 
-    image, ids, padding  ->  probability, existence, correlation
+    image, ids, padding  ->  probability, existence, correlation, and of some models all objects
 
 The correlation is the cosine of each patch of the picture with the sentence as a whole and with each of its pieces: it
 shows what the words point at. The sentence is in the frame of the picture; `referring_session` brings it there.
@@ -40,11 +40,13 @@ class ReferringConfig:
     text_length: int = 24
     """Pieces of a sentence that the network reads, with beginning and end"""
     threshold: float = 0.5
-    """Of the probability; chosen on the validation split"""
+    """Of the probability, or, if `finds_objects`, of the map of all objects; chosen on the validation split"""
     existence_threshold: float = 0.5
     """There is no such object where its probability to exist is below this; chosen on the validation split"""
     grid_ji: tuple[int, int] = (16, 16)
     """Rows and columns of patches in the correlation"""
+    finds_objects: bool = False
+    """Whether the graph also tells all objects that a sentence could mean; see `inference.chosen_object`"""
 
     def __post_init__(self) -> None:
         if min(self.text_length - 2, *self.grid_ji) < 1:
@@ -65,6 +67,8 @@ class Referred:
     """(row, column): cosine of each patch with the sentence"""
     words: tuple[tuple[str, Float32], ...]
     """Each word that was read, in its order, with the cosine (row, column) of each patch; of several pieces the mean"""
+    objects: Float32 | None = None
+    """(j, i): of a pixel to be of any object, if the network tells"""
 
 
 class ReferringEngine:
@@ -108,7 +112,8 @@ class ReferringEngine:
             at += number
         probability = checked(outputs, "probability", (1, 1, *image.shape[1:]))[0, 0]
         existence = checked(outputs, "existence", (1,))
-        return Referred(probability, float(existence[0]), correlation[0], tuple(seen))
+        objects = checked(outputs, "objects", (1, 1, *image.shape[1:]))[0, 0] if self.config.finds_objects else None
+        return Referred(probability, float(existence[0]), correlation[0], tuple(seen), objects)
 
 
 def referring_engine(

@@ -1,7 +1,8 @@
 """From a run folder to a bundle, for CM-MaskSD: one graph of picture and sentence, the tokenizer, and the card.
 
     referring     image (1, 1, j, i), ids (1, piece), padding (1, piece: 1 = none)
-                  -> probability (1, 1, j, i), existence (1,), correlation (1, 1 + piece, row, column)
+                  -> probability (1, 1, j, i), existence (1,), correlation (1, 1 + piece, row, column),
+                     and objects (1, 1, j, i) if the network finds them
 
 The correlation is the cosine of each patch with the sentence, and then with each of its pieces. Temperature and both
 thresholds are chosen on pairs of the validation split; the test split is not touched. INT8 is weights and inputs of the
@@ -27,16 +28,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.beside import written_beside
 from leanseg.catalog import find_system
-from leanseg.inference.referring import ENGINE, REFERRING, ReferringConfig
+from leanseg.inference.referring import ENGINE, REFERRING, ReferringConfig, ReferringEngine
 from leanseg.networks.blocks.dual_encoders import SmallDualEncoder
 from leanseg.networks.cm_mask_sd import CMMaskSD
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.prompts.word_pieces import WordPieces
-from leanseg.runtime.graph import Graph
 from leanseg.runtime.openvino_graph import OpenVINOGraph
 from leanseg.segmentation import Segment
 from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.data.referring_set import fixed_pairs, load_referring_set
+from leanseg.training.evaluate_references import answers_in_use, replies_of, with_thresholds
 from leanseg.training.graphs import as_onnx, fold_batch_norm, store_weights_as_fp16
 from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
@@ -48,8 +49,6 @@ from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 PAIRS = 150
 """Of each part of the validation data; others than those of training."""
 PAIRS_SEED = 2_000_003
-EMPTY_WHEN_ABSENT = 0.9
-"""Of the sentences that nothing is meant by, at least so many get no mask."""
 INTENDED_USE = (
     "Research only; not for clinical use. It reads sentences of one grammar (size, brightness, place, order, relation "
     "to another object) about one picture, and was trained on scenes most of which were composed: lesions were copied "
@@ -75,7 +74,7 @@ class ReferringGraph(nn.Module):
         self.network = network
         self.temperature = temperature
 
-    def forward(self, image: Tensor, ids: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, ids: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
         is_none = padding > 0.5
         seen = self.network.encoder(image, ids.long(), is_none)
         main = self.network.answer(seen, is_none, list(image.shape[2:]))
@@ -83,7 +82,9 @@ class ReferringGraph(nn.Module):
         probability = (main.logits / self.temperature).sigmoid() * exists[:, None, None, None]
         said = F.normalize(torch.cat([seen.sentence[:, None], seen.words], dim=1), dim=2, eps=1e-6)
         patches = F.normalize(seen.patches, dim=3, eps=1e-6)
-        return probability, exists, (said @ patches.flatten(1, 2).transpose(1, 2)).unflatten(2, patches.shape[1:3])
+        agreement = (said @ patches.flatten(1, 2).transpose(1, 2)).unflatten(2, patches.shape[1:3])
+        objects = () if main.objects is None else (main.objects.sigmoid(),)
+        return probability, exists, agreement, *objects
 
 
 def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path, data: Path) -> Bundle:
@@ -98,22 +99,20 @@ def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path
     read = WordPieces(tokenizer.decode("utf-8"), cm_mask_sd.config.length)
     val, options = load_referring_set(recipe.data.val, data, recipe), recipe.referring
     pairs = fixed_pairs(val, PAIRS, PAIRS_SEED, options)
-    logits, existence = logits_of(cm_mask_sd, read, pairs)
-    targets = masks_of(pairs)[:, 0]
+    targets, logits = masks_of(pairs)[:, 0], logits_of(cm_mask_sd, read, pairs)
     temperature = best_temperature(logits, targets)
     graph = store_weights_as_fp16(referring_graph(cm_mask_sd, recipe.size_ji, temperature))
-    probability, existence = run_graph(OpenVINOGraph(graph.SerializeToString()), read, pairs)
-    existence_threshold = best_existence_threshold(existence, targets.flatten(1).any(dim=1))
-    threshold = best_threshold(probability, existence >= existence_threshold, pairs)
-    answers = decided(probability, existence, threshold, existence_threshold)
-    stride = checked(network).encoder.stride
+    stride = cm_mask_sd.encoder.stride
     config = ReferringConfig(
         FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
         cm_mask_sd.config.length,
-        threshold,
-        existence_threshold,
-        (recipe.size_ji[0] // stride, recipe.size_ji[1] // stride),
+        grid_ji=(recipe.size_ji[0] // stride, recipe.size_ji[1] // stride),
+        finds_objects=cm_mask_sd.config.finds_objects,
     )
+    running = OpenVINOGraph(graph.SerializeToString())
+    replies = replies_of(ReferringEngine({REFERRING: running}, config, tokenizer.decode("utf-8")), pairs)
+    config = with_thresholds(config, replies)
+    answers = answers_in_use(replies, config)
     validation = {
         "command": f"leanseg export {run} -o BUNDLE",
         "n": len(pairs),
@@ -147,26 +146,16 @@ def referring_graph(network: CMMaskSD, size_ji: tuple[int, int], temperature: fl
         torch.full((1, config.length), 2.0),
         torch.zeros(1, config.length),
     )
-    return as_onnx(folded, example, ("image", "ids", "padding"), ("probability", "existence", "correlation"))
-
-
-def run_graph(graph: Graph, read: WordPieces, pairs: Sequence[ReferringPair]) -> tuple[Tensor, Tensor]:
-    """Probability (pair, j, i) and existence (pair,) as in use."""
-    found, exists = [], []
-    for pair in pairs:
-        ids, padding = read.padded(read(pair.text))
-        outputs = graph({"image": pair.image[np.newaxis, np.newaxis], "ids": ids, "padding": padding})
-        found.append(torch.from_numpy(outputs["probability"][0, 0].copy()))
-        exists.append(float(outputs["existence"][0]))
-    return torch.stack(found), torch.tensor(exists)
+    outputs = ("probability", "existence", "correlation", *(("objects",) if config.finds_objects else ()))
+    return as_onnx(folded, example, ("image", "ids", "padding"), outputs)
 
 
 # ── what is chosen on the validation split ──────────────────────────────────────────────────────────────────────────
 
 
-def logits_of(network: CMMaskSD, read: WordPieces, pairs: Sequence[ReferringPair]) -> tuple[Tensor, Tensor]:
-    """Logits (pair, j, i) and existence (pair,), a probability."""
-    results, exists = [], []
+def logits_of(network: CMMaskSD, read: WordPieces, pairs: Sequence[ReferringPair]) -> Tensor:
+    """(pair, j, i)"""
+    results = []
     with torch.no_grad():
         for n in range(0, len(pairs), 32):
             some = pairs[n : n + 32]
@@ -176,8 +165,7 @@ def logits_of(network: CMMaskSD, read: WordPieces, pairs: Sequence[ReferringPair
             )
             output = network(images_of(some), ids.long(), padding > 0.5)
             results.append(output.logits[:, 0])
-            exists.append(output.existence.sigmoid())
-    return torch.cat(results), torch.cat(exists)
+    return torch.cat(results)
 
 
 def best_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -188,26 +176,6 @@ def best_temperature(logits: Tensor, targets: Tensor) -> float:
     candidates = [float(t) for t in np.geomspace(0.5, 4.0, 31)]
     costs = [float(F.binary_cross_entropy_with_logits(logits[there] / t, targets[there])) for t in candidates]
     return round(candidates[int(np.argmin(costs))], 4)
-
-
-def best_existence_threshold(existence: Tensor, there: Tensor) -> float:
-    """The smallest at which EMPTY_WHEN_ABSENT of the sentences about nothing are told so; 0.5 without any."""
-    if there.all():
-        return 0.5
-    needed = float(torch.quantile(existence[~there], EMPTY_WHEN_ABSENT))
-    return min(float(np.ceil(needed * 100) / 100), 1.0)
-
-
-def best_threshold(probability: Tensor, said: Tensor, pairs: Sequence[ReferringPair]) -> float:
-    """Of the probability, the one with the largest mean IoU."""
-    candidates = [n / 20 for n in range(2, 15)]
-    masks = [(probability >= t) & said[:, None, None] for t in candidates]
-    return candidates[int(np.nanargmax([referring_figures(mask, pairs)["miou"] for mask in masks]))]
-
-
-def decided(probability: Tensor, existence: Tensor, threshold: float, existence_threshold: float) -> Tensor:
-    """Masks (pair, j, i) as in use."""
-    return (probability >= threshold) & (existence >= existence_threshold)[:, None, None]
 
 
 def rounded(figures: dict[str, float]) -> dict[str, float | None]:

@@ -14,15 +14,15 @@ from leanseg.inference.referring import ReferringEngine
 from leanseg.networks.cm_mask_sd import CMMaskSD
 from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.data.referring_set import fixed_pairs, load_referring_set
-from leanseg.training.export import export
-from leanseg.training.export_referring import (
+from leanseg.training.evaluate_references import (
     EMPTY_WHEN_ABSENT,
+    answers_in_use,
     best_existence_threshold,
-    best_temperature,
-    best_threshold,
-    decided,
-    logits_of,
+    replies_of,
+    with_thresholds,
 )
+from leanseg.training.export import export
+from leanseg.training.export_referring import best_temperature, logits_of
 from leanseg.training.graphs import without_traces
 from leanseg.training.referring import TOKENIZER, checked
 from leanseg.training.run import train
@@ -39,7 +39,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle, Pa
     """Run, bundle, data."""
     folder = tmp_path_factory.mktemp("referring")
     data, run = write_disks(folder / "data"), folder / "run"
-    train(replace(RECIPE, optimizer=replace(RECIPE.optimizer, epochs=4)), data, run, False, silent)
+    recipe = replace(RECIPE, config={**RECIPE.config, "finds_objects": True})
+    train(replace(recipe, optimizer=replace(RECIPE.optimizer, epochs=4)), data, run, False, silent)
     return run, export(run, folder / "models" / "tiny_referring", data), data
 
 
@@ -69,6 +70,8 @@ def test_the_bundle_says_what_the_network_says(exported: tuple[Path, Bundle, Pat
         expected = exists * (output.logits[0, 0] / temperature).sigmoid()
         np.testing.assert_allclose(found.probability, expected, atol=5e-3)
         np.testing.assert_allclose(found.sentence, output.correlation[0], atol=5e-3)
+        assert found.objects is not None
+        np.testing.assert_allclose(found.objects, output.objects[0, 0].sigmoid(), atol=5e-3)
 
 
 def test_each_word_has_its_own_correlation(exported: tuple[Path, Bundle, Path]) -> None:
@@ -119,26 +122,38 @@ def test_the_existence_threshold_is_the_smallest_that_leaves_enough_absent_ones_
     assert best_existence_threshold(existence, torch.ones(15) > 0) == 0.5
 
 
-def test_temperature_and_threshold_follow_what_is_right() -> None:
+def test_the_temperature_follows_what_is_right() -> None:
     targets = torch.zeros(4, 8, 8)
     targets[:, :, :4] = 1
     noisy = torch.where(torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.2, 1 - targets, targets)
     logits = 8 * (noisy - 0.5)
     assert best_temperature(logits, targets) > 2, "surer than it should be"
     assert best_temperature(logits, torch.zeros_like(targets)) == 1.0
-    mask = targets[0].bool().numpy()
-    pairs = [ReferringPair(np.zeros((8, 8), np.float32), "", mask, ~mask & False, "size")] * 4
-    probability = torch.where(targets > 0, 0.45, 0.22)
-    threshold = best_threshold(probability, torch.ones(4) > 0, pairs)
-    assert 0.22 < threshold <= 0.45
-    answers = decided(probability, torch.tensor([0.9, 0.9, 0.1, 0.9]), threshold, 0.5)
-    assert torch.equal(answers[0], targets[0] > 0) and not answers[2].any()
+
+
+def test_both_thresholds_follow_what_is_right(exported: tuple[Path, Bundle, Path]) -> None:
+    engine = engine_of(exported[1])
+    pairs = fixed_pairs(load_referring_set(["monuseg_text:test"], exported[2], RECIPE), 12, 0, OPTIONS)
+    told = []
+    for reply in replies_of(engine, pairs):
+        there = reply.pair.mask
+        p = np.where(there if there.any() else reply.pair.others, 0.45, 0.22).astype(np.float32)
+        told.append(
+            reply._replace(
+                found=replace(reply.found, probability=p, existence=0.8 if there.any() else 0.3, objects=None)
+            )
+        )
+    config = with_thresholds(engine.config, told)
+    assert 0.22 < config.threshold <= 0.45 and 0.3 <= config.existence_threshold < 0.8
+    expected = torch.stack([torch.from_numpy(pair.mask) for pair in pairs])
+    answers = answers_in_use(told, replace(config, existence_threshold=0.31))
+    assert torch.equal(answers, expected)
 
 
 def test_logits_do_not_depend_on_padding(exported: tuple[Path, Bundle, Path]) -> None:
     run, bundle, data = exported
     network, pairs = checked(load_run(run)[1]), some_pairs(data)
     assert isinstance(network, CMMaskSD)
-    together, _ = logits_of(network, engine_of(bundle)._pieces, pairs)
-    alone = torch.cat([logits_of(network, engine_of(bundle)._pieces, [pair])[0] for pair in pairs])
+    together = logits_of(network, engine_of(bundle)._pieces, pairs)
+    alone = torch.cat([logits_of(network, engine_of(bundle)._pieces, [pair]) for pair in pairs])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
