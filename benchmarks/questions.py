@@ -31,11 +31,12 @@ from rich.table import Table
 
 from leanseg.api import Model, load_engine
 from leanseg.errors import LeanSegError
-from leanseg.inference.question_answering import QuestionAnsweringEngine
+from leanseg.inference.question_answering import QuestionAnsweringConfig, QuestionAnsweringEngine
 from leanseg.phantom import ultrasound_phantom
 from leanseg.question_session import QuestionSession
 from leanseg.training.answer_metrics import answer_figures
 from leanseg.training.data.question_parts import QuestionSet, load_question_set
+from leanseg.training.data.questions import Question
 from leanseg.training.question_answering import checked, figures_of
 from leanseg.training.question_vocabulary import Vocabulary
 from leanseg.training.recipe import load_recipe
@@ -46,6 +47,7 @@ SYSTEM = "mf2_mvqa"
 KINDS = ("open", "closed", "overall")
 FUSIONS = ("stagewise", "joint", "last", "none")
 REPEATS = 9
+GENERATED = "all generated"
 Figures = dict[str, dict[str, float]]
 
 
@@ -66,9 +68,9 @@ def figures_of_model(model: Model, parts: dict[str, QuestionSet]) -> Figures:
     engine = model.engine
     if not isinstance(engine, QuestionAnsweringEngine):
         raise LeanSegError(f"{model.card.id} answers no questions. Give a model that does, e.g. {SYSTEM}.")
-    result = {}
+    result, generated = {}, []
     for name, asked in parts.items():
-        said, confidence, owner, tokens = [], [], -1, np.zeros(0, np.float32)
+        rows, owner, tokens = [], -1, np.zeros(0, np.float32)
         for n, question in asked.flat:
             if n != owner:
                 owner, tokens = n, engine.look(asked.images[n].float().numpy())
@@ -76,16 +78,25 @@ def figures_of_model(model: Model, parts: dict[str, QuestionSet]) -> Figures:
                 answers = engine.reply(tokens, engine.read(question.texts[0])).answers
             except LeanSegError:
                 answers = np.zeros(len(engine.config.answers), np.float32)
-            said.append(engine.config.answers[int(answers.argmax())] if answers.any() else "")
-            confidence.append(float(answers.max()))
-        questions = [question for _, question in asked.flat]
-        figures = answer_figures(said, [q.answer for q in questions], [q.is_closed for q in questions])
-        told = [n for n, p in enumerate(confidence) if p >= engine.config.confidence_threshold]
-        right = sum(said[n] == questions[n].answer for n in told) / len(told) if told else math.nan
-        known = sum(question.answer in engine.config.answers for question in questions) / len(questions)
-        counts = {"ceiling": known, "n": float(len(questions))}
-        result[name] = {**figures, "told": len(told) / len(questions), "right_when_told": right, **counts}
-    return result
+            said = engine.config.answers[int(answers.argmax())] if answers.any() else ""
+            rows.append((question, said, float(answers.max())))
+        result[name] = _in_use(rows, engine.config)
+        generated += rows if not name.startswith("vqa_rad") else []
+    return result | ({GENERATED: _in_use(generated, engine.config)} if generated else {})
+
+
+def _in_use(rows: list[tuple[Question, str, float]], config: QuestionAnsweringConfig) -> dict[str, float]:
+    """Of questions with what was said to them and how surely."""
+    asked, said = [question for question, _, _ in rows], [answer for _, answer, _ in rows]
+    figures = answer_figures(said, [q.answer for q in asked], [q.is_closed for q in asked])
+    told = [question.answer == answer for question, answer, p in rows if p >= config.confidence_threshold]
+    counts = {
+        "told": len(told) / len(rows),
+        "right_when_told": sum(told) / len(told) if told else math.nan,
+        "ceiling": sum(question.answer in config.answers for question in asked) / len(rows),
+        "n": float(len(rows)),
+    }
+    return figures | counts
 
 
 def write_into_card(model: Model, figures: Figures, command: str) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -116,7 +117,8 @@ def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
     for key in rows[0]:
         values = [row[key] for row in rows]
         result[key] = statistics.fmean(values)
-        result[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
+        is_known = all(map(math.isfinite, values))  # of some kinds nothing is said that is absent
+        result[f"{key}_sd"] = (statistics.stdev(values) if len(values) > 1 else 0.0) if is_known else math.nan
     return result
 
 

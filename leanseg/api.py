@@ -292,5 +292,7 @@ def measure_regions(segmentation: Segmentation, model: Model) -> dict[str, float
         raise LeanSegError(f"The labels of {model.card.id} are not nested regions. Use `measure`.")
     engine = model.engine
     regions = engine.config.regions if isinstance(engine, DynamicSlicewiseEngine) else ("WT", "TC", "ET")
-    masks = zip(regions, segmentation.nested_masks(), strict=True)
-    return {name: volume_ml(mask, segmentation.geometry) for name, mask in masks}
+    masks = segmentation.nested_masks()
+    if len(masks) != len(regions):
+        raise LeanSegError(f"{model.card.id} has {len(masks)} labels; {', '.join(regions)} are needed. Use `measure`.")
+    return {name: volume_ml(mask, segmentation.geometry) for name, mask in zip(regions, masks, strict=True)}

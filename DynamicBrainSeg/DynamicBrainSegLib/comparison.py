@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from DynamicBrainSegLib.inputs import readNodes
-from DynamicBrainSegLib.thorough import isThorough
 from leanseg.slicer_bridge.frames import VolumeFrames
 from leanseg.slicer_bridge.precision_subject import Subject
 
@@ -31,6 +30,5 @@ class ShownBrain:
                 images.volumes, images.reference, options.alignment, options.stripSkull, progress
             ).sequences
 
-        bias = 0.0 if isThorough(self._panel.models.card) else options.costBias
         frames = VolumeFrames(images.referenceNode)
-        return Subject(read, frames, 0, list(nodes.values()), {"cost_bias": bias})
+        return Subject(read, frames, 0, list(nodes.values()), {"cost_bias": options.costBias})

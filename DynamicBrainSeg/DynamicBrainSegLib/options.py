@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.result import EXCLUSIVE, NESTED, BrainOptions
 from DynamicBrainSegLib.sequence_choosers import NAMES
+from DynamicBrainSegLib.thorough import isThorough
 from leanseg.slicer_bridge.parameters import Parameters
 
 DEFAULTS = {
@@ -79,12 +80,12 @@ class Options:
         self.parameters.setNode(OUTPUT, ui.outputSelector.currentNode())
 
     def forRun(self) -> BrainOptions:
-        """What the logic is told; there is a model."""
+        """What the logic is told; there is a model. Nothing biases one that decides nothing."""
         ui, (model, precision) = self._ui, self._models.key
         return BrainOptions(
             model=model,
             precision=precision,
-            costBias=costBias(ui.qualitySlider.value),
+            costBias=0.0 if isThorough(self._models.card) else costBias(ui.qualitySlider.value),
             alignment=ui.alignmentSelector.currentData,
             stripSkull=ui.stripSkullCheckBox.checked,
         )

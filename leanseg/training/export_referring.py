@@ -5,8 +5,8 @@
                      and objects (1, 1, j, i) if the network finds them
 
 The correlation is the cosine of each patch with the sentence, and then with each of its pieces. Temperature and both
-thresholds are chosen on pairs of the validation split; the test split is not touched. INT8 is weights and inputs of the
-convolutions, where nothing worth naming is lost.
+thresholds are chosen on pairs of the validation split; the test split is not touched. The graph stays in float32,
+its weights stored as float16; INT8 has not been tried.
 """
 
 from __future__ import annotations
