@@ -218,7 +218,7 @@ def one_of_several(widget) -> None:
         sys.stderr.write("No model reads such sentences, so text_guided_seg_sentence.png was not made.\n")
         return
     phantom, k = scene()
-    node = scalarVolumeNode("BreastMRIPhantom", phantom.image.array[0], phantom.image.geometry)
+    node = scalarVolumeNode("BreastUltrasoundPhantom", phantom.image.array[0], phantom.image.geometry)
     slicer.util.setSliceViewerLayers(background=node, fit=True)
     ui.inputSelector.setCurrentNode(node)
     wait_for_answer(panel)

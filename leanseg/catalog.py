@@ -208,7 +208,10 @@ SYSTEMS: tuple[System, ...] = (
         "arXiv:2305.11481",
         ("leanseg/networks/cm_mask_sd.py", "leanseg/losses/masked_distillation.py", "leanseg/prompts/referring.py"),
         "TextGuidedSeg",
+        state="works",
+        engine="referring",
         recipes=("cm_mask_sd", "cm_mask_sd_ablation"),
+        models=("cm_mask_sd",),
         tests=(
             "Testing/engine/networks/test_cm_mask_sd.py",
             "Testing/engine/losses/test_masked_distillation.py",

@@ -42,6 +42,7 @@ _SCREENS = {
     "dynamic_brain_seg_decisions.png": "A brain, and what was decided for each of its slices",
     "text_guided_seg_proposal.png": "Two tumors, and the one that the sentence names",
     "text_guided_seg_question.png": "The next question: is this place tumor?",
+    "text_guided_seg_sentence.png": "Of several lesions, the one that a sentence names, and what its words point at",
     "text_guided_seg_ask.png": "Ask about this view: an answer, how sure it is, and where the network looked",
 }
 _SECTIONS = {

@@ -17,8 +17,8 @@ from leanseg.referring_session import ReferringSession
 from leanseg.report import Stopwatch, run_report
 from leanseg.text_phantom import TextPhantom, text_phantom
 
-SEED, LESIONS, SLICES = 45, 3, 9
-"""A simulated breast MRI; each of SENTENCES has one answer there."""
+SEED, LESIONS = 48, 3
+"""A simulated ultrasound; each of SENTENCES has one answer there."""
 SENTENCES = (
     "the leftmost lesion",
     "the second lesion from the left",
@@ -31,7 +31,7 @@ _GREEN, _ORANGE = (60, 220, 90), (255, 160, 60)
 
 def scene() -> tuple[TextPhantom, int]:
     """The phantom, and the slice that is asked about."""
-    return text_phantom("mri", seed=SEED, lesions=LESIONS, slices=SLICES), SLICES // 2
+    return text_phantom("ultrasound", seed=SEED, lesions=LESIONS, slices=1), 0
 
 
 def meant(text: str, frame: PictureFrame) -> int:
@@ -48,7 +48,7 @@ def referring_section(model: Model, watch: Stopwatch, folder: Path) -> tuple[str
     gray = phantom.image.array[0, k].astype(np.float64)
     gray_8 = (255 * (gray - gray.min()) / max(float(np.ptp(gray)), 1e-9)).astype(np.uint8)
     watch.begin_image()
-    session = ReferringSession(model, phantom.image, "mri")
+    session = ReferringSession(model, phantom.image, "ultrasound")
     parts, rows = [], []
     for number, text in enumerate(SENTENCES):
         found, label = session.refer(text, k), meant(text, session.frame)
@@ -74,6 +74,6 @@ def referring_section(model: Model, watch: Stopwatch, folder: Path) -> tuple[str
         f"<h2>{html.escape(model.card.id)}: {html.escape(model.card.title)}</h2>\n"
         f"<p>{model.card.parameters / 1e6:.2f} M parameters, {model.precision}. Loaded in {seconds['load']:.2f} s; the "
         f"first answer in {1000 * seconds['first']:.0f} ms.</p>\n"
-        "<section><h3>simulated breast MRI with three tumors; left is the patient's, right in the picture</h3>"
+        "<section><h3>simulated breast ultrasound with three lesions; left is that of the picture</h3>"
     )
     return f"{about}{''.join(parts)}</section>", run_report(model, watch, rows)

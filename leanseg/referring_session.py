@@ -187,7 +187,7 @@ def segment_by_reference(
         step(progress, k, depth, f"slice {k + 1}")
         found.append(session.refer(text, k))
     step(progress, depth, depth, "done")
-    warnings = [*found[0].warnings]
+    warnings = list(dict.fromkeys(line for one in found for line in one.warnings))
     if depth > 1:
         warnings.append(f"The sentence was read in each of the {depth} slices for itself.")
     if all(one.is_absent for one in found):

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 import leanseg
 from leanseg.api import Model, list_models, load_engine, segment
 from leanseg.errors import BundleError, IncompatibleInputError, LeanSegError
-from leanseg.guided_session import GuidedSession, ParsedReference
-from leanseg.inference.hints import Click, Hints
-from leanseg.inference.referring import ReferringEngine
+from leanseg.inference.chosen_object import Decision
+from leanseg.inference.referring import Referred, ReferringEngine
 from leanseg.referring_session import ReferringSession
-from leanseg.text_session import TextSession
 from leanseg.volume import Volume, VolumeGeometry
 from Testing.engine.referring_tiny import LENGTH, tokenizer_json, write_referring_bundle
 from Testing.engine.text_tiny import write_text_bundle
@@ -239,68 +237,16 @@ def test_the_facade_refers_in_one_slice_and_segments_all(
     assert "refers" in [card.id for card in list_models()]
 
 
-# ── two models as one ───────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_volume_says_what_is_to_be_known_of_any_slice_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    remarks = iter(["", "Of 2 objects ...", "Of 2 objects ..."])
 
+    def left_open(found: Referred, *_args: object) -> Decision:
+        return Decision(found.probability, "", next(remarks))
 
-@pytest.fixture
-def guided(model: Model, models: Path) -> GuidedSession:
-    """Descriptions: dark is tumor; so the picture has dark objects too, above the bright ones."""
-    described = load_engine(str(write_text_bundle(models / "described").folder))
-    array = np.full((1, 2, 64, 64), 110, np.uint8)
-    array[..., FIRST | LAST] = 250
-    array[..., 2:8, 20:44] = 5
-    volume = Volume(array, VolumeGeometry((2, 64, 64), is_calibrated=False))
-    return GuidedSession(TextSession(described, volume), "refers", lambda: ReferringSession(model, volume))
-
-
-def test_a_sentence_that_tells_objects_apart_goes_to_the_model_that_reads_it(guided: GuidedSession) -> None:
-    parsed = guided.understand("the second lesion from the left")
-    assert isinstance(parsed, ParsedReference) and guided.refers("leftmost tumor")
-    assert parsed.answered_by == (
-        "refers answers, for this tells one of several by order. In the picture: The second lesion from the left."
-    )
-    found = guided.propose([0], "the leftmost lesion")[0]
-    assert dice(found.mask, FIRST) > 0.9 and hasattr(found, "heat_map")
-
-
-def test_a_description_goes_to_the_model_that_reads_those(guided: GuidedSession) -> None:
-    for text in ("large irregular mass in the upper left", "the mass on the left", "tumor", ""):
-        assert not guided.refers(text)
-    found = guided.propose([0], "tumor")[0]
-    assert not hasattr(found, "heat_map") and found.mask[4, 30] and not found.mask[FIRST].any()
-    assert guided.understand("small mass, left").prompt.size == "small"
-
-
-def test_a_sentence_that_cannot_be_read_is_taken_for_a_description_and_a_line_says_why(guided: GuidedSession) -> None:
-    parsed = guided.understand("not the leftmost lesion")
-    assert not isinstance(parsed, ParsedReference)
-    assert parsed.warnings[0].startswith("Negation") and parsed.warnings[0].endswith("It is taken for a description.")
-    assert not hasattr(guided.propose([0], "not the leftmost lesion")[0], "heat_map")
-
-
-def test_clicks_correct_what_a_sentence_gave(guided: GuidedSession) -> None:
-    text = "the leftmost lesion"
-    first = guided.propose([0], text)[0]
-    j, i = (int(x) for x in np.argwhere(FIRST).mean(axis=0))
-    beside = Hints(clicks=(Click((0.0, 40.0, 10.0), True),))
-    more = guided.propose([0], text, beside, {0: first.mask})[0]
-    assert more.mask[40, 10] and more.mask[j, i], "added to what the sentence gave"
-    said = guided.propose([0], "the largest lesion on the left", beside, {0: first.mask})[0]
-    assert said.mask[4, 40], "of the sentence, the model of descriptions hears nothing"
-    less = guided.propose([0], text, Hints(clicks=(Click((0.0, float(j), float(i)), False),)), {0: first.mask})[0]
-    assert not less.mask[j, i]
-    again = guided.propose([0], text, Hints(clicks=(Click((0.0, float(j), float(i)), False),)))[0]
-    assert not again.mask[j, i] and again.mask[FIRST].any(), "shown before it was said"
-    elsewhere = guided.propose([1], text, Hints(clicks=(Click((1.0, 40.0, 10.0), True),)))[1]
-    assert elsewhere.mask[40, 10] and not elsewhere.mask[j, i], "where nothing was proposed, pointing counts alone"
-
-
-def test_a_model_without_sentences_says_so(models: Path) -> None:
-    described = load_engine(str(write_text_bundle(models / "described").folder))
-    dark = picture().with_array(255 - picture().array)
-    for prompt, is_said in (("second from the left", True), ("the largest one", False), ("mass, left", False)):
-        warnings = segment(dark, described, prompt=prompt).notes["warnings"]
-        assert any("cm_mask_sd" in line for line in warnings) == is_said, prompt
+    monkeypatch.setattr("leanseg.referring_session.decide", left_open)
+    warnings = segment(patient(L, P), model, prompt="the letfmost lesion").notes["warnings"]
+    assert warnings.count("Of 2 objects ...") == 1
+    assert sum("is read as" in line for line in warnings) == 1
 
 
 def test_the_result_is_a_proposal_like_any_other(model: Model) -> None:

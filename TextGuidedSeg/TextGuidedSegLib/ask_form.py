@@ -68,6 +68,7 @@ class AskForm(SectionForm):
     def _addAnswer(self, layout: Any) -> None:
         self.askedLabel = named(wrapped(""), "askAskedLabel", _("What was asked, and about what."))
         self.answerLabel = named(wrapped(""), "askAnswerLabel", _("The answer, and how probable the model finds it."))
+        self.askedLabel.setTextFormat(qt.Qt.PlainText)  # names may hold anything
         self.answerLabel.setTextFormat(qt.Qt.RichText)
         for label in (self.askedLabel, self.answerLabel):
             label.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
@@ -135,7 +136,8 @@ class AskForm(SectionForm):
         layout.addLayout(buttons)
         self.exportButton = named(
             qt.QPushButton(_("Export CSV...")), "askExportButton",
-            _("Save the questions and answers as a table of text. It holds no image."),
+            _("Save the questions and answers as a table of text. It names each image as the scene does, which may be"
+              " the name of a patient; it holds no image."),
         )  # fmt: skip
         self.clearButton = named(qt.QPushButton(_("Clear")), "askClearButton", _("Forget all questions and answers."))
         buttons.addWidget(self.exportButton)

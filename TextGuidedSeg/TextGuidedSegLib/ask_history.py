@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_ROWS = 500  # what is older goes
+MOST_IMAGES = 20  # rows that can be shown in the image again; of older ones the text is left
 _FORMAT = 1
 _CHOICES = 5  # in the CSV
 
@@ -42,6 +43,11 @@ class Asked:
         """View, slice and segment."""
         return ", ".join(part for part in (self.view, self.place, self.segment) if part)
 
+    @property
+    def about(self) -> str:
+        """Image, view, slice and segment."""
+        return ", ".join(part for part in (self.image, self.where) if part)
+
 
 @dataclass(eq=False)
 class Entry:
@@ -57,6 +63,10 @@ class Entry:
     def hasImage(self) -> bool:
         """Whether the image is still the one that was asked about."""
         return self.answer is not None and self.picture.isUpToDate
+
+    def leaveImage(self) -> None:
+        """Keep the text alone: a picture and what the network made of it are large."""
+        self.answer = self.picture = None
 
 
 def toText(rows: Sequence[Asked]) -> str:

@@ -104,7 +104,7 @@ class AskPanel(Updating):
     def close(self) -> None:
         """No callback comes any more."""
         self.exit()
-        self.answers.heat.forget()
+        self.answers.close()
         self._runner.close()
 
     # Parameters
@@ -177,7 +177,7 @@ class AskPanel(Updating):
         kind = kindOf(picture, self._panel.ui.kindSelector.currentData)
         self._runner.submit(
             partial(answered, self._loaded, key, picture.volume, kind, question, self._look),
-            onDone=partial(self._arrived, picture, segment, key[0]),
+            onDone=partial(self._arrived, picture, segment, key[0], self._image),
             onFailed=self._ended,
             onCancelled=lambda: self._ended(InferenceCancelled()),
             onProgress=self.form.showProgress,
@@ -198,7 +198,8 @@ class AskPanel(Updating):
             return pictureOf(view), ""
         return aroundSegment(pictureOf(view, isWhole=True), *segment[:2]), segment[2]
 
-    def _arrived(self, picture: ViewPicture, segment: str, model: str, result: tuple[Look, Any]) -> None:
+    def _arrived(self, picture: ViewPicture, segment: str, model: str, image: Any, result: tuple[Look, Any]) -> None:
+        """`image`: the input of the panel when it was asked."""
         self._isRunning = False
         self._look, answer = result
         asked = Asked(
@@ -209,7 +210,9 @@ class AskPanel(Updating):
             picture.volumeNode.GetName(), picture.viewName, picture.place, segment, model,
         )  # fmt: skip
         self._seconds = answer.seconds
-        self.answers.add(Entry(asked, answer, picture))
+        if not self.answers.add(Entry(asked, answer, picture), image is self._image):
+            text = _("The answer about {image} is in the table; another image is shown by now.")
+            self.message.say(text.format(image=asked.image))
         self.showState()
 
     def _ended(self, error: Exception) -> None:

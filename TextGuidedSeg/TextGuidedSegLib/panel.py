@@ -217,7 +217,8 @@ class Panel(ModulePanel):
             self.shownImage.show(self.volume)
         self.endLooking()
         text, current = self.editor.text, frames.currentIndex()
-        slices = slicesFor(self.dialog.session, text, current, self.options.slices(current, frames.count))
+        chosen = self.options.slices(current, frames.count)
+        slices = slicesFor(self.dialog.session, self.logic, text, current, chosen)
         self.dialog.apply(text, *slices)
 
     def onHint(self, hint: Any) -> None:

@@ -20,11 +20,21 @@ def frameText(session: Any) -> str:
 
 
 def remark(dialog: Any) -> str:
-    """About the result of a `TextDialog`, a line for each thing; the warnings of the image come last."""
+    """About the result of a `TextDialog`, a line for each thing; what goes for the whole image comes last."""
     if dialog.isRunning:
         return ""
     warnings = list(dialog.session.warnings) if dialog.session is not None else []
-    return "\n".join([text for text in (_ofResult(dialog), *warnings) if text])
+    return "\n".join([text for text in (_ofResult(dialog), *_ofShownSlice(dialog), *warnings) if text])
+
+
+def _ofShownSlice(dialog: Any) -> list[str]:
+    """What its result warns of, but for what is said of the image, or of the text beside the prompt."""
+    shown = dialog.proposals.get(dialog.frames.currentIndex()) if dialog.proposals else None
+    own = getattr(shown, "warnings", ())
+    if not own or dialog.session is None:
+        return list(own)
+    known = {*dialog.session.warnings, *dialog.session.understand(shown.sentence).warnings}
+    return [line for line in own if line not in known]
 
 
 def _ofResult(dialog: Any) -> str:

@@ -25,9 +25,16 @@ def understood(sessionNow: Callable[[], Any], text: str) -> Any:
     return replace(parsed, warnings=(*parsed.warnings, _("{remark} None is installed.").format(remark=remark)))
 
 
-def slicesFor(session: Any, text: str, current: int, chosen: tuple[int, int]) -> tuple[int, int]:
-    """First and last slice to look in: those that were chosen; for a sentence about one of several the shown one."""
-    from leanseg.guided_session import GuidedSession
+def slicesFor(session: Any, logic: Any, text: str, current: int, chosen: tuple[int, int]) -> tuple[int, int]:
+    """First and last slice to look in: those that were chosen; for a sentence about one of several the shown one.
 
-    isReference = isinstance(session, GuidedSession) and session.refers(text)
+    Before there is a session, `logic` says whether there is a model for such sentences."""
+    from leanseg.guided_session import GuidedSession
+    from leanseg.prompts.referring_read import read_reference
+
+    if session is None:
+        reading = read_reference(text)  # in words of the picture: how it lies is not known yet
+        isReference = reading.is_relational and reading.expression is not None and logic.referringModel() is not None
+    else:
+        isReference = isinstance(session, GuidedSession) and session.refers(text)
     return (current, current) if isReference else chosen

@@ -30,7 +30,8 @@ _POSITIVE = {
     **dict.fromkeys(("dark", "black"), "darkest"),
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "last": -1}
-_ORDINALS |= {"1st": 1, "2nd": 2, "3rd": 3, "4th": 4, "5th": 5, "6th": 6}
+_ORDINALS |= {"seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12}
+_ORDINALS |= {"1st": 1, "2nd": 2, "3rd": 3, **{f"{n}th": n for n in range(4, 21)}}
 _NOUN_WORDS = "lesions? mass(?:es)? tumou?rs? objects? ones? nodules? spots? blobs? cysts? findings? areas?"
 _NOUN = rf"(?:{_NOUN_WORDS.replace(' ', '|')})"
 _DIRECTION = f"({'|'.join(DIRECTION_WORDS)})"
@@ -46,6 +47,11 @@ _PATTERNS = {
     "above": r"above|over|on top of|higher than",
     "below": r"below|under|underneath|beneath|lower than",
     "next to": r"(?:nearest|closest|nearer|closer|near)(?: to)?|(?:next|close|adjacent) to|beside|neighbou?ring",
+    "filler": r"by far",
+    "far": r"far|farther|farthest|further|furthest|away|apart|distant|remote|"
+    rf"from (?:the )?(?:{'|'.join(_QUALITIES)})",
+    "rank word": r"least|less|lesser|after|before|following|penultimate|next(?! to)",
+    "converse": r"its|whose|neighbor|neighbors|neighbour|neighbours",
     "unread": r"than|between|behind|inside|surrounded by|surrounding|touching|opposite",
     "not": r"not|no|isn't|aren't|never|except|excluding|without|nor|but",
     "several": rf"{_COUNT}|many|multiple|pair of|every|each",
@@ -58,6 +64,10 @@ _SCANNERS = {kind: re.compile(rf"(?:{pattern})(?= |$)") for kind, pattern in _PA
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _PLAIN = "picture image slice scan view breast brain organ patient frame"
 """What everything lies in: left of it is left in it."""
+_OWNERS = ("with", "has", "have", "had", "having", "by")
+_RELATIVES = ("that", "which", "where", "who", "whom")
+_PRONOUNS = ("it", "this", "that", "these", "those", "them", "which", "whom", "what", "its", "whose")
+_PLACES = ("side", "above", "below", "relation", "next to")
 _RANKING = {**_QUALITIES, **_COMPARED, **_POSITIVE}
 
 
@@ -69,6 +79,9 @@ class Part(NamedTuple):
     text: str
 
 
+_THE = Part("the", "", "the")
+
+
 @cache
 def _known_words() -> frozenset[str]:
     written = " ".join(_PATTERNS.values())
@@ -78,6 +91,8 @@ def _known_words() -> frozenset[str]:
         *DIRECTION_WORDS,
         *re.findall(r"[a-z']+", re.sub(r"\?:", "", written)),
         *_PLAIN.split(),
+        *_OWNERS,
+        *_RELATIVES,
         "nearest",
     }
     return frozenset(own | {f"{word}most" for word in DIRECTION_WORDS} | set(NOUNS))
@@ -135,11 +150,57 @@ def _in_context(parts: list[Part], n: int) -> Part:
         before = [other.kind for other in parts[:n] if other.kind != "attribute"]
         return part._replace(kind="quality" if before[-1:] in (["the"], ["ordinal"]) else "positive")
     if part.kind == "ordinal":
-        counts = after[:1] in (["noun"], ["quality"], ["compared"], ["from"], ["most"]) or "from" in after[:3]
-        return part._replace(kind="rank" if counts else "filler")
+        return part._replace(kind="rank" if _counts(part, parts[n + 1 :]) else "ordinal")
+    if part.kind == "rank word" and part.text == "next":  # `the next largest`
+        return part._replace(kind="rank", value="2") if after[:1] == ["quality"] else part
+    if part.text.startswith("next to") and _may_be_a_rank(parts, n):
+        return part._replace(kind="rank word")
+    if _is_converse(parts, n):
+        return part._replace(kind="converse")
     if part.kind in ("above", "below", "relation", "next to"):
         return _related(part, parts[n + 1 :])
+    if part.text in _OWNERS:
+        return part._replace(kind="filler")
+    if part.kind == "unknown" and not part.text.endswith("'s") and after[:2] == ["the", "quality"]:
+        is_verb = any(other.kind == "noun" for other in parts[:n])  # `the lesion overlapping the largest`
+        return part._replace(kind="unread") if is_verb else part
     return part
+
+
+def _counts(part: Part, rest: list[Part]) -> bool:
+    """Whether something that can be counted comes after an ordinal; `second to the largest` is the second largest."""
+    kinds = [other.kind for other in rest]
+    if part.value == "2" and rest[:1] and rest[0].text == "to":
+        return [kind for kind in kinds[1:] if kind != "the"][:1] in (["quality"], ["most"])
+    return kinds[:1] in (["noun"], ["quality"], ["compared"], ["from"], ["most"]) or "from" in kinds[:3]
+
+
+def _may_be_a_rank(parts: list[Part], n: int) -> bool:
+    """`The next to largest lesion` is the second largest to some; `the lesion next to the largest` is clear."""
+    if all(other.kind != "noun" for other in parts[:n]) and parts[n + 1 : n + 2] != [_THE]:
+        return True
+    return n > 0 and parts[n - 1] == _THE
+
+
+def _is_converse(parts: list[Part], n: int) -> bool:
+    """Whether this word makes the object that comes first the anchor: `the lesion with the largest one to the left`."""
+    part, before, rest = parts[n], parts[:n], parts[n + 1 :]
+    nouns = sum(other.kind == "noun" for other in before)
+    told = [other.kind for other in rest if other.kind not in ("the", "filler")]
+    if part.text in _OWNERS:
+        is_described = told[:1] in (["attribute"], ["positive"], ["compared"])
+        is_second = not is_described or bool({"quality", "most", "noun", "ordinal"} & set(told))
+        return nouns > 0 and is_second and any(other.kind in _PLACES for other in parts)
+    if part.text in _RELATIVES:  # `that is the largest` describes, `that the largest is above` has a second object
+        starts = ("the", "noun", "quality", "compared", "positive", "most", "most of", "ordinal")
+        return nouns > 0 and any(other.kind in starts or other.text in ("a", "an", "another") for other in rest[:1])
+    if part.text == "it":
+        return any(other.kind == "side" or other.text in ("of", "to", "from") for other in before[-1:])
+    if part.kind not in ("above", "below", "relation"):
+        return False
+    if rest:
+        return rest[0].text in _PRONOUNS
+    return part.kind == "relation" or nouns > 1 or before.count(_THE) > 1  # `the mass the brightest is above`
 
 
 def _related(part: Part, rest: list[Part]) -> Part:

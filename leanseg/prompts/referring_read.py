@@ -80,12 +80,24 @@ def _check_words(parts: list[Part], is_relational: bool) -> None:
     for kind, line in _NEVER_READ.items():
         if said := next((part.text for part in parts if part.kind == kind), ""):
             raise _Unreadable(line.format(f'"{said}"'))
+    uncounted = [part.text for n, part in enumerate(parts) if part.kind == "ordinal" and not _is_aside(parts, n)]
+    if uncounted and is_relational:
+        raise _Unreadable(f'"{uncounted[0]}" of what? Say what is counted, {EXAMPLES}.')
+
+
+def _is_aside(parts: list[Part], n: int) -> bool:
+    """`First, the largest lesion` and `the largest lesion first` are about the order of work."""
+    return parts[n].value == "1" and n in (0, len(parts) - 1)
 
 
 _NEVER_READ = {
     "not": "Negation ({}) is not read. Say which object is meant, not which one is not.",
+    "converse": "{} makes the other object the one that is meant. Say the lesion first and then where it is, e.g. "
+    '"the lesion left of the brightest one".',
+    "far": '{} is not read. Far from another object has no word; say e.g. "the lesion left of the largest one".',
     "several": "A sentence refers to one object; it says {}. Ask for one after the other.",
     "unread": "{} is not read. Relations are: left of, right of, above, below, next to.",
+    "rank word": '{} is not read. Count from the first, e.g. "the second largest lesion", or say "the darkest lesion".',
     "middle": "{} is not read. Sides are: left, right, upper, lower.",
 }
 

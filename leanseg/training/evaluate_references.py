@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -76,5 +77,6 @@ def best_existence_threshold(existence: Tensor, there: Tensor) -> float:
     """The smallest at which EMPTY_WHEN_ABSENT of the sentences about nothing are told so; 0.5 without any."""
     if there.all():
         return 0.5
-    needed = float(torch.quantile(existence[~there], EMPTY_WHEN_ABSENT))
+    ranked = existence[~there].sort().values
+    needed = float(ranked[math.ceil(EMPTY_WHEN_ABSENT * len(ranked)) - 1]) + 1e-6
     return min(float(np.ceil(needed * 100) / 100), 1.0)

@@ -59,6 +59,18 @@ def test_no_description_is_taken_for_a_sentence_that_tells_objects_apart(prompt:
         ("the small one above the brightest", "The smallest one above the brightest one."),
         ("lesion on the left of the largest lesion", "The lesion left of the largest one."),
         ("the lagest leison", "The largest lesion."),
+        ("the second to largest lesion", "The second largest lesion."),
+        ("second to the largest", "The second largest lesion."),
+        ("the second-to-brightest mass", "The second brightest mass."),
+        ("the next largest lesion", "The second largest lesion."),
+        ("first, the largest lesion", "The largest lesion."),
+        ("the furthest left lesion", "The leftmost lesion."),
+        ("by far the largest lesion", "The largest lesion."),
+        ("the lesion that is brightest", "The brightest lesion."),
+        ("the lesion which is on the left and largest", "The largest lesion on the left."),
+        ("the lesion that is left of the brightest one", "The lesion left of the brightest one."),
+        ("the lesion with the largest size", "The largest lesion."),
+        ("the largest lesion with a smooth margin on the left", "The largest lesion on the left."),
     ],
 )
 def test_persons_say_it_in_their_own_words(typed: str, told: str) -> None:
@@ -96,6 +108,7 @@ def test_these_stay_with_the_models_that_read_descriptions(text: str) -> None:
         ("fifth from the left", '"fifth" is not read; the model counts to 4'),
         ("larger than the darkest", '"than" is not read'),
         ("the lesion between the largest and the smallest", '"between" is not read'),
+        ("the lesion overlapping the largest one", '"overlapping" is not read'),
         ("the largest in the middle", '"in the middle" is not read'),
         ("the second largest on the left", "more at once"),
         ("the lesion right of the second largest", "more at once"),
@@ -106,6 +119,68 @@ def test_what_would_lead_to_another_object_is_named_and_not_read(text: str, prob
     reading = read_reference(text)
     assert reading.is_relational and reading.expression is None and problem in reading.problem
     assert len(reading.problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("the lesion with the brightest one to its left", "with"),
+        ("the lesion with the largest lesion below it", "with"),
+        ("the largest lesion with one below", "with"),
+        ("the lesion which has the largest one to the left of it", "has"),
+        ("the lesion having the largest one above", "having"),
+        ("the mass that the brightest mass is above", "that"),
+        ("the lesion that the largest one is left of", "that"),
+        ("the lesion which the brightest is next to", "which"),
+        ("the lesion where the largest is above", "where"),
+        ("the lesion whose left neighbor is the largest", "whose"),
+        ("the lesion, to its left is the brightest", "its"),
+        ("the one next to the largest neighbour", "neighbour"),
+        ("the lesion flanked on the left by the largest", "by"),
+        ("the lesion to the left of which is the largest one", "to the left of"),
+        ("the brightest mass is above it", "above"),
+        ("the brightest mass, on the left of it", "on the left of"),
+        ("the mass the brightest is above", "above"),
+        ("the mass the brightest is left of", "left of"),
+        ("the brightest mass seen from it on the left", "it"),
+    ],
+)
+def test_a_relation_the_other_way_round_is_not_read_as_a_side(text: str, word: str) -> None:
+    reading = read_reference(text)
+    assert reading.is_relational and reading.expression is None
+    assert reading.problem == (
+        f'"{word}" makes the other object the one that is meant. Say the lesion first and then where it is, '
+        'e.g. "the lesion left of the brightest one".'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("the lesion farthest from the largest one", '"farthest" is not read. Far from'),
+        ("the lesion furthest from the left one, the largest", '"furthest" is not read. Far from'),
+        ("the lesion away from the largest one", '"away" is not read. Far from'),
+        ("the lesion most far from the brightest", '"far" is not read. Far from'),
+        ("the lesion most far left of the brightest", '"far" is not read. Far from'),
+        ("the lesion isolated from the largest", '"from the largest" is not read. Far from'),
+        ("the least bright lesion", '"least" is not read. Count from the first'),
+        ("the less bright lesion", '"less" is not read. Count from the first'),
+        ("the second after the largest", '"after" is not read. Count from the first'),
+        ("the next to largest lesion", '"next to" is not read. Count from the first'),
+        ("the next to last from the left", '"next to" is not read. Count from the first'),
+        ("next to largest", '"next to" is not read. Count from the first'),
+        ("the next lesion, the largest", '"next" is not read. Count from the first'),
+        ("the second very largest lesion", '"second" of what?'),
+        ("the largest second", '"second" of what?'),
+        ("third to the largest", '"third" of what?'),
+        ("the seventh largest lesion", "the model counts to 4"),
+        ("the 11th largest lesion", "the model counts to 4"),
+    ],
+)
+def test_no_word_of_rank_or_distance_is_dropped(text: str, problem: str) -> None:
+    reading = read_reference(text)
+    assert reading.expression is None and problem in reading.problem and reading.remarks == ()
+    assert len(reading.problem) < 200 and "\n" not in reading.problem
 
 
 def test_what_is_corrected_and_what_is_not_used_is_said() -> None:

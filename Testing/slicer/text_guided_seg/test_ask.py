@@ -40,7 +40,7 @@ class TestAsk(AskTest):
         self.assertIn("position", self.form.typeLabel.text)
         self.assertEqual(self.form.useLabel.text, self.bundle.card.intended_use)
         self.assertTrue(self.form.useLabel.isVisibleTo(self.form.widget))
-        self.assertIn(f"{WHERE} (Red, slice {MIDDLE + 1})", self.form.askedLabel.text)
+        self.assertIn(f"{WHERE} (MRI, Red, slice {MIDDLE + 1})", self.form.askedLabel.text)
         self.ask(IS_IT)
         self.assertIn("yes/no", self.form.typeLabel.text)
 

@@ -2,19 +2,21 @@
 
 import csv
 import tempfile
+import threading
 import time
 from pathlib import Path
 from unittest import mock
 
 import qt
 import slicer
-from TextGuidedSegLib.ask_history import Asked, fromText, toText, writeCsv
+from TextGuidedSegLib.ask_history import MOST_IMAGES, Asked, Entry, fromText, toText, writeCsv
+from TextGuidedSegLib.ask_work import answered
 
 from leanseg.errors import OutputError
 from leanseg.request import step
 from Testing.slicer import gestures
 from Testing.slicer.text_guided_seg.ask_test import IS_IT, WHERE, AskTest
-from Testing.slicer.text_guided_seg.panel_test import MIDDLE
+from Testing.slicer.text_guided_seg.panel_test import MIDDLE, addImage
 from Testing.slicer.text_guided_seg.test_ask import half
 
 ROW = Asked(
@@ -121,8 +123,65 @@ class TestAskHistory(AskTest):
         self.assertIn("right", self.answer)
         self.assertEqual(len(self.rows()), 1)
 
+    def testAnAnswerGoesWhenItsViewShowsAnotherImage(self):
+        node = self.load(half(True))
+        other = addImage(half(False), name="Other")
+        for background, foreground in ((other, None), (other, node)):
+            slicer.util.setSliceViewerLayers(background=node, foreground=None)
+            self.ui.inputSelector.setCurrentNode(node)
+            self.finish()
+            self.ask()
+            slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.5)
+            self.assertIn("right", self.answer, "its image is still there")
+            slicer.util.setSliceViewerLayers(background=background, foreground=foreground)
+            gestures.settle(30)
+            self.assertEqual((self.answer, self.form.askedLabel.text), ("", ""))
+        self.assertTrue(gestures.waitFor(lambda: self.ui.inputSelector.currentNode() is other))
+        self.finish()
+        self.clickRow(0)
+        self.assertIn(f"{WHERE} (MRI, Red, slice {MIDDLE + 1})", self.form.askedLabel.text)
+        self.assertEqual(self.said, "This was asked about MRI, which Red does not show now.")
+
+    def testAnAnswerThatComesWhenAnotherImageIsChosenIsInTheTableOnly(self):
+        node = self.load(half(True))
+        other = addImage(half(False), name="Other")
+        changes = (
+            lambda: self.ui.inputSelector.setCurrentNode(other),
+            lambda: slicer.util.setSliceViewerLayers(background=other),
+        )
+        for number, change in enumerate(changes, start=1):
+            with self.subTest(number=number):
+                slicer.util.setSliceViewerLayers(background=node)
+                self.ui.inputSelector.setCurrentNode(node)
+                self.finish()
+                self.write(WHERE)
+                hasChanged = threading.Event()
+                late = mock.Mock(side_effect=lambda *args, go=hasChanged: go.wait(20) and answered(*args))
+                with mock.patch("TextGuidedSegLib.ask_panel.answered", late):
+                    self.press(self.form.askButton)
+                    change()
+                    hasChanged.set()
+                    self.finishAsking()
+                self.assertEqual((self.answer, len(self.rows())), ("", number))
+                self.assertEqual(self.said, "The answer about MRI is in the table; another image is shown by now.")
+
+    def testOfOldQuestionsOnlyTheTextIsKept(self):
+        self.asked()
+        first, last = self.answers.entries
+        for _number in range(MOST_IMAGES - 1):
+            self.answers.add(Entry(last.asked, last.answer, last.picture))
+        self.assertIsNone(first.answer)
+        self.assertIsNone(first.picture)
+        self.assertTrue(last.hasImage)
+        self.check(self.form.heatCheckBox)
+        self.clickRow(0)
+        self.assertIn("right", self.answer)
+        self.assertIn("only the text is left", self.said)
+        self.assertIsNone(self.answers.heat.node)
+
     def testExport(self):
         self.assertFalse(self.form.exportButton.enabled)
+        self.assertIn("names each image", self.form.exportButton.toolTip)
         self.asked()
         with tempfile.TemporaryDirectory() as folder:
             with mock.patch.object(self.answers, "askForFile", return_value=""):

@@ -10,6 +10,7 @@ import slicer
 
 from leanseg.api import load_engine
 from leanseg.errors import BundleError
+from leanseg.inference.chosen_object import Decision
 from Testing.engine.referring_tiny import write_referring_bundle
 from Testing.slicer import gestures
 from Testing.slicer.text_guided_seg import fake_session
@@ -101,6 +102,32 @@ class TestWhoAnswers(SentenceTest):
         self.assertIn(f"in slice {MIDDLE + 1}", self.steps()[-1])
         self.say("mass")
         self.assertEqual(self.described[-1][0], list(range(8)))
+
+    def testASentenceThatIsSaidBeforeTheModelIsLoadedAsksTheShownSliceOnlyToo(self):
+        self.load()
+        self.pick(self.ui.scopeSelector, "Whole volume")
+        for text, slices in (("the rightmost one", [MIDDLE]), ("mass", list(range(8)))):
+            self.type(text)
+            self.panel.dialog._image.session = None
+            gestures.key(self.ui.promptEdit, qt.Qt.Key_Return, control=True)
+            self.finish()
+            self.assertEqual(list(self.panel.dialog.proposals), slices)
+
+    def testWhatIsToBeKnownOfTheResultIsALineOnceAndInItsSlice(self):
+        line = "Of 2 objects the words fit more than one equally well; the network's choice is shown."
+
+        def open_(found, *_args):
+            return Decision(found.probability, "", line)
+
+        self.load()
+        with mock.patch("leanseg.referring_session.decide", open_):
+            self.say("the letfmost lesion")
+        self.assertEqual(self.message.count(line), 1)
+        self.assertNotIn("is read as", self.message, "that is said beside the prompt")
+        self.assertIn("is read as", self.ui.warningsLabel.text)
+        self.panel.dialog.frames.select(0)
+        gestures.settle(30)
+        self.assertNotIn(line, self.message)
 
     def testWhatCannotBeReadIsTakenForADescriptionAndALineSaysWhy(self):
         self.load()
