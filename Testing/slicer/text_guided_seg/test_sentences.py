@@ -8,9 +8,7 @@ import numpy as np
 import qt
 import slicer
 
-from leanseg.api import load_engine
 from leanseg.errors import BundleError
-from leanseg.inference.chosen_object import Decision
 from Testing.engine.referring_tiny import write_referring_bundle
 from Testing.slicer import gestures
 from Testing.slicer.text_guided_seg import fake_session
@@ -52,6 +50,8 @@ class SentenceTest(PanelTest):
             self.addCleanup(patch.stop)
 
     def loadEngine(self, name, precision):
+        from leanseg.api import load_engine
+
         return load_engine(str(self.bundle.folder), precision=precision) if name == "refers" else (name, precision)
 
     @property
@@ -117,6 +117,8 @@ class TestWhoAnswers(SentenceTest):
         line = "Of 2 objects the words fit more than one equally well; the network's choice is shown."
 
         def open_(found, *_args):
+            from leanseg.inference.chosen_object import Decision
+
             return Decision(found.probability, "", line)
 
         self.load()
