@@ -1,6 +1,5 @@
 """The benchmark of question answering: what its results say, and that the page of all systems finds it."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,18 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from leanseg.catalog import find_system
-
-ROOT = Path(__file__).parents[2]
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+from Testing.engine.scripts import rows_on_the_page, script
 
 
 @pytest.fixture
@@ -29,11 +17,6 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 FIGURES = {"open": 0.25, "closed": 0.625, "overall": 0.5, "bleu_1": 0.5, "ceiling": 0.9, "n": 451.0}
-
-
-def rows_on_the_page(folder: Path) -> list[tuple[str, str, str]]:
-    systems = script("docs/systems.py")
-    return [(row.what, row.value, row.command) for row in systems.of_results(find_system("mf2_mvqa"), folder)]
 
 
 def test_figures_of_a_run_reach_the_page_of_systems(
@@ -48,7 +31,7 @@ def test_figures_of_a_run_reach_the_page_of_systems(
     questions.main()
     command = "python benchmarks/questions.py run RUN --data DIR --part vqa_rad:test busi:test"
     value = "25.0 / 62.5 / 50.0; n = 451"
-    assert rows_on_the_page(tmp_path) == [
+    assert rows_on_the_page("mf2_mvqa", tmp_path) == [
         (f"{part}, accuracy open / closed / overall, percent", value, command) for part in ("vqa_rad:test", "busi:test")
     ]
     assert json.loads(result.read_text())["results"]["busi:test"] == FIGURES
@@ -67,7 +50,7 @@ def test_fusions_are_compared_over_the_seeds(
     argv = ["questions.py", "accuracy", "RUNS", "--data", "D", "--seeds", "0", "1", "--json", str(tmp_path / "q.json")]
     monkeypatch.setattr(sys, "argv", argv)
     questions.main()
-    rows = rows_on_the_page(tmp_path)
+    rows = rows_on_the_page("mf2_mvqa", tmp_path)
     command = "python benchmarks/questions.py accuracy RUNS --data DIR --seeds 0 1 --part vqa_rad:test"
     assert {command} == {row[2] for row in rows}
     what = "vqa_rad:test, accuracy open / closed / overall, percent"
@@ -80,7 +63,7 @@ def test_speed_names_the_model(questions: ModuleType, tmp_path: Path, monkeypatc
     monkeypatch.setattr(questions, "speed", lambda model: seconds)
     monkeypatch.setattr(sys, "argv", ["questions.py", "speed", "mf2_mvqa", "--json", str(tmp_path / "s.json")])
     questions.main()
-    assert rows_on_the_page(tmp_path) == [
+    assert rows_on_the_page("mf2_mvqa", tmp_path) == [
         (
             "mf2_mvqa, loading / picture / new question, ms",
             "500 / 10.0 / 2.0",

@@ -1,6 +1,5 @@
 """The benchmark of referring segmentation: what its results say, and that the page of all systems finds it."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,25 +8,15 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from leanseg.catalog import find_system
 from leanseg.inference.referring import Referred, ReferringConfig, ReferringEngine
 from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.run import train
 from leanseg.weights.card import FileCard
+from Testing.engine.scripts import rows_on_the_page, script
 from Testing.engine.training.referring_pictures import write_disks
 from Testing.engine.training.test_referring import RECIPE, silent
 
-ROOT = Path(__file__).parents[2]
 WHAT = "mIoU / IoU with the others / absent left empty / mIoU with a quarter of the words unknown"
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -39,11 +28,6 @@ def referring(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 FIGURES = {"miou": 0.5, "wrong_iou": 0.0625, "p50": 0.5, "found": 1.0, "absent_empty": 0.875, "dropped_miou": 0.25}
 FIGURES |= {"n": 150.0}
 OF_KIND = {key: value for key, value in FIGURES.items() if key != "dropped_miou"}
-
-
-def rows_on_the_page(folder: Path) -> list[tuple[str, str, str]]:
-    systems = script("docs/systems.py")
-    return [(row.what, row.value, row.command) for row in systems.of_results(find_system("cm_mask_sd"), folder)]
 
 
 def test_figures_of_a_model_are_those_in_use_and_of_its_network_alone(referring: ModuleType) -> None:
@@ -80,7 +64,7 @@ def test_figures_of_a_run_reach_the_page_of_systems(
     referring.main()
     command = f"python benchmarks/referring.py run RUN --data DIR --part {' '.join(parts)}"
     value = "0.500 / 0.062 / 0.875 / 0.250; n = 150"
-    assert rows_on_the_page(tmp_path) == [(f"{part}, {WHAT}", value, command) for part in parts]
+    assert rows_on_the_page("cm_mask_sd", tmp_path) == [(f"{part}, {WHAT}", value, command) for part in parts]
     assert json.loads((tmp_path / "r.json").read_text())["results"]["kind size"] == OF_KIND
 
 
@@ -97,7 +81,7 @@ def test_with_and_without_distillation_are_compared_seed_by_seed(
     argv = ["referring.py", "ablation", "RUNS", "--data", "D", "--seeds", "0", "1", "--json", str(tmp_path / "a.json")]
     monkeypatch.setattr(sys, "argv", argv)
     referring.main()
-    rows = rows_on_the_page(tmp_path)
+    rows = rows_on_the_page("cm_mask_sd", tmp_path)
     assert len(rows) == 3
     assert rows[0][0] == f"distilled, busi:test, {WHAT}" and rows[0][1].startswith("0.750 ± 0.177 / ")
     assert rows[2][0] == f"distilled - plain, busi:test, {WHAT}"
@@ -121,4 +105,6 @@ def test_speed_names_the_model(referring: ModuleType, tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["referring.py", "speed", "cm_mask_sd", "--json", str(tmp_path / "s.json")])
     referring.main()
     said = "python benchmarks/referring.py speed cm_mask_sd"
-    assert rows_on_the_page(tmp_path) == [("cm_mask_sd, loading / picture / sentence, ms", "250 / 1.0 / 4.2", said)]
+    assert rows_on_the_page("cm_mask_sd", tmp_path) == [
+        ("cm_mask_sd, loading / picture / sentence, ms", "250 / 1.0 / 4.2", said)
+    ]

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from leanseg.catalog import find_system
 from leanseg.inference.decisions import DynamicConfig
 from leanseg.inference.sliding_window import SlidingWindowConfig
 from leanseg.networks import self_contained
-from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.segmentation import Segment
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+from leanseg.training.run_card import card_of_run
+from leanseg.weights.card import ModelCard
 
 _CATEGORY = "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
 _BRAIN = "~^^~Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
@@ -44,30 +42,19 @@ def brain_card(
 ) -> ModelCard:
     """`config` becomes the card's `engine_config`; `gmacs` are those of the dearest slice, or of one window."""
     assert recipe.brain is not None
-    system, stages = find_system(recipe.system), stages_of(run)
-    return ModelCard(
-        id=model_id,
-        system=recipe.system,
-        title=system.title,
+    card = card_of_run(
+        recipe,
+        network,
+        run,
+        model_id,
         task="brain tumor segmentation",
         modality="MR",
+        gmacs=gmacs,
         inputs=recipe.brain.sequences,
         labels=LABELS,
-        engine=system.engine,
-        network=recipe.network,
-        config=self_contained(recipe.config),
-        preprocessing=dataclasses.asdict(recipe.brain),
-        postprocessing=dataclasses.asdict(PostprocessingConfig()),
-        graphs={},
-        weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(gmacs, 3),
-        temperature=temperature,
-        training={"versions": versions(), "stages": stages},
-        metrics={},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
-        intended_use="Research only; not for clinical use.",
-        format=CARD_FORMAT,
-        engine_config=dataclasses.asdict(config),
+        engine_config=config,
+    )
+    preprocessing = dataclasses.asdict(recipe.brain)
+    return dataclasses.replace(
+        card, config=self_contained(recipe.config), preprocessing=preprocessing, temperature=temperature
     )

@@ -12,9 +12,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from leanseg.catalog import find_system
 from leanseg.errors import LeanSegError, UnknownNameError
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.runtime.openvino_graph import OpenVINOGraph
@@ -28,6 +26,7 @@ from leanseg.training.calibrate import (
     predict_cases,
     probabilities_of,
 )
+from leanseg.training.counted_gmacs import counted_gmacs
 from leanseg.training.data import select_cases
 from leanseg.training.data.arrays import load_arrays
 from leanseg.training.dynamic_graphs import EXPORTED
@@ -46,11 +45,10 @@ from leanseg.training.graphs import (
     store_weights_as_fp16,
 )
 from leanseg.training.metrics import expected_calibration_error
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import NETWORKS_3D
+from leanseg.training.run_card import card_of_run
 from leanseg.training.trainer import load_run
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
 
 SLICEWISE = ("agln", "attention_unet")
 """2-D networks of one logit."""
@@ -129,31 +127,23 @@ def export(run: Path, folder: Path, data: Path, settings: Sequence[str] = ()) ->
     val_cases = select_cases(recipe.data.val, data, recipe.data.classes)
     predicted = {name: predict_cases(predict, val_cases, recipe.preprocessing) for name, predict in predictors.items()}
     postprocessing = choose_postprocessing(predicted["int8"])
-    system, stages = find_system(recipe.system), stages_of(run)
-    card = ModelCard(
-        id=folder.name,
-        system=recipe.system,
-        title=system.title,
+    card = card_of_run(
+        recipe,
+        network,
+        run,
+        folder.name,
         task="breast lesion segmentation",
         modality="US",
+        gmacs=count_gmacs(network, train_arrays.images.shape[1], recipe.size_ji),
         inputs=("ultrasound",),
         labels=(_LESION,),
-        engine=system.engine,
-        network=recipe.network,
-        config=recipe.config,
-        preprocessing=dataclasses.asdict(recipe.preprocessing),
+    )
+    card = dataclasses.replace(
+        card,
         postprocessing=dataclasses.asdict(postprocessing),
-        graphs={},
-        weights=FileCard("", "", 0),
         parameters=number_of_weights(network),
-        gmacs=round(count_gmacs(network, train_arrays.images.shape[1], recipe.size_ji), 3),
         temperature=temperature,
-        training={"versions": versions(), "stages": stages},
         metrics={"validation": _validation(predicted, postprocessing, run, settings)},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
-        intended_use="Research only; not for clinical use.",
-        format=CARD_FORMAT,
         quantization=None if quantization is None else quantization.to_json(),
     )
     return write_bundle(card, graphs, weights, folder)
@@ -172,9 +162,7 @@ def _graphs(network: nn.Module, temperature: float, images: torch.Tensor, only_c
 
 def count_gmacs(network: nn.Module, in_channels: int, size_ji: tuple[int, int]) -> float:
     """Multiply-accumulates of one image, in 10^9, as torch counts convolutions and products."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, in_channels, *size_ji))
-    return float(counter.get_total_flops()) / 2e9
+    return counted_gmacs(network, torch.zeros(1, in_channels, *size_ji))
 
 
 def _predictor(onnx: bytes) -> Predictor:

@@ -23,25 +23,23 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.beside import written_beside
-from leanseg.catalog import find_system
 from leanseg.inference.question_answering import ENGINE, IMAGE, QUESTION, QuestionAnsweringConfig
 from leanseg.networks.mf2_mvqa import MF2MVQA
-from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.prompts.word_pieces import WordPieces
 from leanseg.runtime.graph import Graph
 from leanseg.runtime.openvino_graph import OpenVINOGraph
 from leanseg.training.answer_metrics import answer_figures
+from leanseg.training.counted_gmacs import counted_gmacs
 from leanseg.training.data.question_parts import QuestionSet, load_question_set
 from leanseg.training.graphs import as_onnx, export_onnx, fold_batch_norm, quantize_int8, store_weights_as_fp16
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.question_answering import answers_of, checked
 from leanseg.training.question_vocabulary import Vocabulary
 from leanseg.training.recipe import Recipe
+from leanseg.training.run_card import card_of_run
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+from leanseg.weights.card import FileCard
 
 TOKENIZER = "tokenizer.json"
 CALIBRATION_PICTURES = 64
@@ -119,7 +117,18 @@ def export_questions(recipe: Recipe, network: nn.Module, run: Path, folder: Path
         threshold,
     )
     validation = {"command": f"leanseg export {run} -o BUNDLE", "n": len(val.flat), **figures, "by_part": told}
-    card = _card(recipe, mvqa, run, folder.name, config)
+    card = card_of_run(
+        recipe,
+        mvqa,
+        run,
+        folder.name,
+        task="question answering",
+        modality="XR, CT, MR, US",
+        gmacs=count_answer_gmacs(mvqa, recipe.size_ji),
+        engine=ENGINE,
+        engine_config=config,
+        intended_use=INTENDED_USE,
+    )
     card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     serialized = {name: graph.SerializeToString() for name, graph in graphs.items()}
@@ -226,45 +235,10 @@ def _figures(probabilities: Tensor, vocabulary: Vocabulary, asked: QuestionSet) 
 # ── the card ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _card(recipe: Recipe, network: MF2MVQA, run: Path, model_id: str, config: QuestionAnsweringConfig) -> ModelCard:
-    """Before temperature and figures."""
-    system, stages = find_system(recipe.system), stages_of(run)
-    return ModelCard(
-        id=model_id,
-        system=recipe.system,
-        title=system.title,
-        task="question answering",
-        modality="XR, CT, MR, US",
-        inputs=("image",),
-        labels=(),
-        engine=ENGINE,
-        network=recipe.network,
-        config=recipe.config,
-        preprocessing=dataclasses.asdict(recipe.preprocessing),
-        postprocessing=dataclasses.asdict(PostprocessingConfig()),
-        graphs={},
-        weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_answer_gmacs(network, recipe.size_ji), 3),
-        temperature=1.0,
-        training={"versions": versions(), "stages": stages},
-        metrics={},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
-        intended_use=INTENDED_USE,
-        format=CARD_FORMAT,
-        engine_config=_plain(dataclasses.asdict(config)),
-    )
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
 def count_answer_gmacs(network: MF2MVQA, size_ji: tuple[int, int]) -> float:
     """Multiply-accumulates of one picture with its first question, in 10^9."""
     config = network.config
     ids = torch.zeros(1, config.length, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, config.in_channels, *size_ji), ids, torch.zeros_like(ids, dtype=torch.bool))
-    return float(counter.get_total_flops()) / 2e9
+    return counted_gmacs(
+        network, torch.zeros(1, config.in_channels, *size_ji), ids, torch.zeros_like(ids, dtype=torch.bool)
+    )

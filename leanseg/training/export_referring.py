@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -24,27 +23,25 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.beside import written_beside
-from leanseg.catalog import find_system
 from leanseg.inference.referring import ENGINE, REFERRING, ReferringConfig, ReferringEngine
 from leanseg.networks.blocks.dual_encoders import SmallDualEncoder
 from leanseg.networks.cm_mask_sd import CMMaskSD
-from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.prompts.word_pieces import WordPieces
 from leanseg.runtime.openvino_graph import OpenVINOGraph
 from leanseg.segmentation import Segment
+from leanseg.training.counted_gmacs import counted_gmacs
 from leanseg.training.data.referring_pairs import ReferringPair
 from leanseg.training.data.referring_set import fixed_pairs, load_referring_set
 from leanseg.training.evaluate_references import answers_in_use, replies_of, with_thresholds
 from leanseg.training.graphs import as_onnx, fold_batch_norm, store_weights_as_fp16
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
 from leanseg.training.referring import TOKENIZER, checked, images_of, masks_of
 from leanseg.training.referring_metrics import by_kind, referring_figures
+from leanseg.training.run_card import card_of_run
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+from leanseg.weights.card import FileCard
 
 PAIRS = 150
 """Of each part of the validation data; others than those of training."""
@@ -123,7 +120,19 @@ def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path
         },
         "by_kind": {kind: rounded(figures) for kind, figures in by_kind(answers, pairs).items()},
     }
-    card = _card(recipe, cm_mask_sd, run, folder.name, config)
+    card = card_of_run(
+        recipe,
+        cm_mask_sd,
+        run,
+        folder.name,
+        task="referring segmentation",
+        modality="US, MR",
+        gmacs=count_referring_gmacs(cm_mask_sd, recipe.size_ji),
+        engine=ENGINE,
+        labels=(_OBJECT,),
+        engine_config=config,
+        intended_use=INTENDED_USE,
+    )
     card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     bundle = write_bundle(card, {f"{REFERRING}_fp32": graph.SerializeToString()}, safetensors.torch.save(half), folder)
@@ -185,45 +194,10 @@ def rounded(figures: dict[str, float]) -> dict[str, float | None]:
 # ── the card ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _card(recipe: Recipe, network: CMMaskSD, run: Path, model_id: str, config: ReferringConfig) -> ModelCard:
-    """Before temperature and figures."""
-    system, stages = find_system(recipe.system), stages_of(run)
-    return ModelCard(
-        id=model_id,
-        system=recipe.system,
-        title=system.title,
-        task="referring segmentation",
-        modality="US, MR",
-        inputs=("image",),
-        labels=(_OBJECT,),
-        engine=ENGINE,
-        network=recipe.network,
-        config=recipe.config,
-        preprocessing=dataclasses.asdict(recipe.preprocessing),
-        postprocessing=dataclasses.asdict(PostprocessingConfig()),
-        graphs={},
-        weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_referring_gmacs(network, recipe.size_ji), 3),
-        temperature=1.0,
-        training={"versions": versions(), "stages": stages},
-        metrics={},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
-        intended_use=INTENDED_USE,
-        format=CARD_FORMAT,
-        engine_config=_plain(dataclasses.asdict(config)),
-    )
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
 def count_referring_gmacs(network: CMMaskSD, size_ji: tuple[int, int]) -> float:
     """Multiply-accumulates of one picture and sentence, in 10^9."""
     config = network.config
     ids = torch.zeros(1, config.length, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, config.in_channels, *size_ji), ids, torch.zeros_like(ids, dtype=torch.bool))
-    return float(counter.get_total_flops()) / 2e9
+    return counted_gmacs(
+        network, torch.zeros(1, config.in_channels, *size_ji), ids, torch.zeros_like(ids, dtype=torch.bool)
+    )

@@ -17,31 +17,29 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.beside import written_beside
-from leanseg.catalog import find_system
 from leanseg.errors import LeanSegError
 from leanseg.inference.prompt_heard import ANY_TUMOR
 from leanseg.inference.text_prompted import IMAGE, PROMPT, TEXT, TextPromptedConfig
 from leanseg.losses.evidential import dirichlet
 from leanseg.networks.text_bcs import TextBCS
-from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.prompts.describe import describe, fits
 from leanseg.prompts.directions import mirrored
 from leanseg.prompts.render import render
 from leanseg.runtime.openvino_graph import OpenVINOGraph
 from leanseg.segmentation import Segment
+from leanseg.training.counted_gmacs import counted_gmacs
 from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
-from leanseg.training.provenance import data_licenses, stages_of, versions
 from leanseg.training.recipe import Recipe
+from leanseg.training.run_card import card_of_run
 from leanseg.training.simulated_user import next_clicks
 from leanseg.training.text_encoder import TOKENIZER, load_text_encoder, recipe_of, text_graph
 from leanseg.training.text_graphs import TextSamples, check_exportable, prompted_graphs, run_graphs
 from leanseg.training.text_guided import Shown
 from leanseg.training.text_reading import load_reader
 from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import CARD_FORMAT, FileCard, ModelCard
+from leanseg.weights.card import FileCard, ModelCard
 
 CALIBRATION_PICTURES, VALIDATION_PICTURES = 24, 96
 ENGINE = "text_prompted"
@@ -238,37 +236,21 @@ def figures_of(image: bytes, prompt: bytes, samples: TextSamples, threshold: flo
 
 def _card(recipe: Recipe, network: TextBCS, run: Path, model_id: str, config: TextPromptedConfig) -> ModelCard:
     """Before temperature and figures."""
-    system, stages = find_system(recipe.system), stages_of(run)
-    return ModelCard(
-        id=model_id,
-        system=recipe.system,
-        title=system.title,
+    card = card_of_run(
+        recipe,
+        network,
+        run,
+        model_id,
         task="tumor segmentation by a prompt",
         modality="US, MR",
-        inputs=("image",),
-        labels=(_TUMOR,),
+        gmacs=count_prompted_gmacs(network, recipe.size_ji),
         engine=ENGINE,
-        network=recipe.network,
-        config=recipe.config,
-        preprocessing=dataclasses.asdict(recipe.preprocessing),
-        postprocessing=dataclasses.asdict(PostprocessingConfig()),
-        graphs={},
-        weights=FileCard("", "", 0),
-        parameters=sum(p.numel() for p in network.parameters()),
-        gmacs=round(count_prompted_gmacs(network, recipe.size_ji), 3),
-        temperature=1.0,
-        training={
-            "versions": versions(),
-            "stages": stages,
-            "text_encoder": recipe_of(Path(recipe.text.encoder)).to_json() if recipe.text else {},
-        },
-        metrics={},
-        license="Apache-2.0",
-        data_licenses=data_licenses(stages),
+        labels=(_TUMOR,),
+        engine_config=config,
         intended_use=INTENDED_USE,
-        format=CARD_FORMAT,
-        engine_config=dataclasses.asdict(config),
     )
+    encoder = recipe_of(Path(recipe.text.encoder)).to_json() if recipe.text else {}
+    return dataclasses.replace(card, training={**card.training, "text_encoder": encoder})
 
 
 def count_prompted_gmacs(network: TextBCS, size_ji: tuple[int, int]) -> float:
@@ -276,6 +258,6 @@ def count_prompted_gmacs(network: TextBCS, size_ji: tuple[int, int]) -> float:
     config = network.config
     tokens = torch.zeros(1, config.text_length, config.text_width)
     padding = torch.zeros(1, config.text_length, dtype=torch.bool)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, config.in_channels, *size_ji), tokens, padding, torch.zeros(1, config.hints, *size_ji))
-    return float(counter.get_total_flops()) / 2e9
+    return counted_gmacs(
+        network, torch.zeros(1, config.in_channels, *size_ji), tokens, padding, torch.zeros(1, config.hints, *size_ji)
+    )

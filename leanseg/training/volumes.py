@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
 from leanseg.losses.regions import REGION_NAMES, regions_of_classes
 from leanseg.processing.preprocess import ModelInput
 from leanseg.training.augment import move, random_grid
+from leanseg.training.counted_gmacs import counted_gmacs
 from leanseg.training.data.patches import PatchesConfig, cut_patches
 from leanseg.training.metrics import dice_of_cases
 from leanseg.training.objectives import Batch
@@ -46,9 +46,7 @@ class Regions(nn.Module):
 
 def count_volume_gmacs(network: nn.Module, channels: int, size_kji: tuple[int, int, int]) -> float:
     """Multiply-accumulates of one window, in 10^9, as torch counts convolutions and products; nothing is computed."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        copy.deepcopy(network).to("meta")(torch.empty(1, channels, *size_kji, device="meta"))
-    return float(counter.get_total_flops()) / 2e9
+    return counted_gmacs(copy.deepcopy(network).to("meta"), torch.empty(1, channels, *size_kji, device="meta"))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from leanseg.networks.text_bcs import TextBCS, TextBCSConfig
 from leanseg.networks.text_encoder import SmallTextNetwork, TextEncoderConfig
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.training import export_text as module
+from leanseg.training import run_card
 from leanseg.training.data.text_pairs import TextPairs, load_text_pairs
 from leanseg.training.export import export
 from leanseg.training.export_text import (
@@ -111,7 +112,7 @@ def bundle(recipe: Recipe, pairs: TextPairs, tmp_path_factory: pytest.TempPathFa
         patch.setattr(module, "load_text_pairs", lambda parts, data, recipe: pairs)
         patch.setattr(module, "CALIBRATION_PICTURES", 4)
         patch.setattr(module, "VALIDATION_PICTURES", 6)
-        patch.setattr(module, "data_licenses", lambda stages: ("made by this project",))
+        patch.setattr(run_card, "data_licenses", lambda stages: ("made by this project",))
         patch.setattr(module, "SMALL_LOSS", 1.0)
         return export(save_run(recipe, root / "run"), root / "tiny_text", root)
 
