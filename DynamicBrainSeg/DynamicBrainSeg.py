@@ -7,17 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-import vtk
 from DynamicBrainSegLib import sample_data, shortcuts
 from DynamicBrainSegLib.logic import BrainLogic
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
-from slicer.util import VTKObservationMixin
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from leanseg.slicer_bridge.module_widget import SegmentationModuleWidget
 
 #
 # DynamicBrainSeg
@@ -55,140 +51,36 @@ class DynamicBrainSeg(ScriptedLoadableModule):
 #
 
 
-class DynamicBrainSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Life of the panel, scene events, the Segment Editor and the volumes."""
+class DynamicBrainSegWidget(SegmentationModuleWidget):
+    """Puts the panel together; the base class has the life of the widget, scene events and the Segment Editor."""
 
-    def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-
-    def setup(self) -> None:
-        from DynamicBrainSegLib.comparison import ShownBrain
+    def makePanel(self) -> Any:
         from DynamicBrainSegLib.panel import Panel
+
+        self.logic = DynamicBrainSegLogic()
+        return Panel(self.ui, self.logic, self.onOutput)
+
+    def makeSections(self) -> list[Any]:
+        from DynamicBrainSegLib.comparison import ShownBrain
         from DynamicBrainSegLib.volumes_section import VolumesSection
 
         from leanseg.slicer_bridge.precision_panel import PrecisionPanel
 
-        ScriptedLoadableModuleWidget.setup(self)
-        widget = slicer.util.loadUI(self.resourcePath("UI/DynamicBrainSeg.ui"))
-        self.layout.addWidget(widget)
-        self.ui = slicer.util.childWidgetVariables(widget)
-        widget.setMRMLScene(slicer.mrmlScene)
-        self.logic = DynamicBrainSegLogic()
-        self._observedOutput: Any = None
-        self.panel = Panel(self.ui, self.logic, self.onOutput)
-        self.volumes = VolumesSection(self.ui, self.panel.message)
+        self.volumes = VolumesSection(self.ui, self.panel)
         self.precisions = PrecisionPanel("DynamicBrainSeg", self.panel, ShownBrain(self.panel))
-        self.shortcuts = shortcuts.shortcutsOf(self.ui)
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        return [self.volumes, self.precisions]
 
-    def cleanup(self) -> None:
-        """Before the module is unloaded or reloaded."""
-        self.exit()
-        self.removeObservers()
-        self.volumes.close()
-        self.precisions.close()
-        self.panel.close()
-
-    def onReload(self) -> None:
-        """Reload the parts too; Slicer itself reloads only this file."""
-        import sys
-
-        wasShown = self.panel.isShown
-        for name in [name for name in sys.modules if name.partition(".")[0] == "DynamicBrainSegLib"]:
-            del sys.modules[name]
-        slicer.util.reloadScriptedModule(self.moduleName)
-        if wasShown:  # nobody tells the new panel that it is shown already
-            slicer.util.getModuleWidget(self.moduleName).enter()
-
-    def enter(self) -> None:
-        """The module is shown."""
-        self._useScene()
-        self.panel.enter()
-        self.precisions.enter()
-        self.ui.segmentEditorWidget.installKeyboardShortcuts()
-        self.shortcuts.install()
-
-    def exit(self) -> None:
-        """Another module is shown."""
-        self.shortcuts.remove()
-        self.panel.exit()
-        self.precisions.exit()
-        self.volumes.stop()
-        editor = self.ui.segmentEditorWidget
-        editor.setActiveEffect(None)
-        editor.uninstallKeyboardShortcuts()
-        editor.removeViewObservations()
-
-    # Scene
-
-    def _useScene(self) -> None:
-        """The Segment Editor node of this scene; it is made where there is none."""
-        editorNode = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLSegmentEditorNode")
-        if editorNode is None:
-            editorNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
-            editorNode.UnRegister(None)
-            editorNode.SetSingletonTag(self.moduleName)
-            editorNode = slicer.mrmlScene.AddNode(editorNode)
-        self.ui.segmentEditorWidget.setMRMLSegmentEditorNode(editorNode)
-        self.ui.segmentEditorWidget.setupViewObservations()
-
-    def onSceneStartClose(self, *_args: Any) -> None:
-        self._observe(None)
-        self.precisions.forget()
-        wasRunning = self.panel.leaveScene()
-        editor = self.ui.segmentEditorWidget
-        editor.setActiveEffect(None)
-        editor.removeViewObservations()
-        editor.setSegmentationNode(None)
-        self.volumes.setSegmentation(None, "")
-        if wasRunning:
-            self.panel.message.say(_("The scene was closed, so the run was cancelled."))
-
-    def onSceneEndClose(self, *_args: Any) -> None:
-        """Closed, or loaded."""
-        if self.panel.isShown and not slicer.mrmlScene.IsClosing():
-            self._useScene()
-            self.panel.sequences.observe()
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def onNodeAboutToBeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
-        if node not in self.panel.session.nodes.values() or slicer.mrmlScene.IsClosing():
-            return
-        if self.panel.leaveImage(node):
-            text = _("{name} was removed, so the run was cancelled.")
-            self.panel.message.say(text.format(name=node.GetName()), True)
-
-    # The segmentation
+    def makeShortcuts(self) -> Any:
+        return shortcuts.shortcutsOf(self.ui)
 
     def onOutput(self) -> None:
-        """The Segment Editor and the volumes are those of the chosen segmentation."""
-        self.precisions.update()
-        node, reference = self.panel.output.segmentation, self.panel.reference
-        editor = self.ui.segmentEditorWidget
-        editor.setSegmentationNode(node)
-        editor.setSourceVolumeNode(reference if node is not None else None)
-        if node is not self._observedOutput:
-            self._observe(node)
-        self.volumes.setSegmentation(node, "" if reference is None else reference.GetName())
-
-    def _observe(self, node: Any) -> None:
-        self.removeObservers(self.onSegmentsChanged)
-        self._observedOutput = node
-        if node is not None:
-            kind = slicer.vtkSegmentation
-            for event in (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified,
-                          kind.SourceRepresentationModified, node.SegmentationChangedEvent):  # fmt: skip
-                self.addObserver(node, event, self.onSegmentsChanged)
+        """The Segment Editor works on the segmentation of the panel."""
+        self.editSegmentation(self.panel.output.segmentation, self.panel.volume)
 
     def onSegmentsChanged(self, *_args: Any) -> None:
         """By writing, by undo, or by hand."""
-        self.panel.contentChanged()
-        self.volumes.schedule()
+        super().onSegmentsChanged()
+        self.volumes.update()
 
 
 #

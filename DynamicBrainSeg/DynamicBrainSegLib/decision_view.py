@@ -14,6 +14,7 @@ from DynamicBrainSegLib.model_slices import ModelSlices
 from DynamicBrainSegLib.result import SKIP
 from DynamicBrainSegLib.thorough import VOLUME
 from leanseg.pictures import uncertainty_colors
+from leanseg.slicer_bridge.model_chooser import PRECISION_NAMES
 
 if TYPE_CHECKING:
     from DynamicBrainSegLib.result import BrainResult, DecidedSlice
@@ -101,7 +102,9 @@ class DecisionView:
         if index in self._overrides:
             parts[0] = _("{decision} (yours)").format(decision=parts[0])
         if one.bits:
-            parts.append(_("{bits} bits").format(bits="/".join(str(bits) for bits in one.bits)))
+            text = _("asks for {bits} bits, runs in {precision}")
+            bits = "/".join(str(bits) for bits in one.bits)
+            parts.append(text.format(bits=bits, precision=PRECISION_NAMES.get(result.precision, result.precision)))
         parts.append(_("{gmacs:.2f} GMACs").format(gmacs=one.gmacs))
         if one.uncertainMm2:
             parts.append(_("unsure {area:.1f} cm²").format(area=one.uncertainMm2 / 100))

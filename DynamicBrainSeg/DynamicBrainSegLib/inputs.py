@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leanseg.volume import Volume, VolumeGeometry
 
 _MAX_SHEAR = 1e-4  # of two unit axes
+_COLORS = 3  # values in each voxel of a color image; any other number but 1 is that of sequences, or frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +35,8 @@ def checkNodes(nodes: Mapping[str, Any]) -> None:
     """Whether these nodes, by sequence, can be read; their voxels are not looked at.
 
     :raises UnknownNameError: a name that is none of the four sequences.
-    :raises IncompatibleInputError: none is given; or one is no gray volume, was removed, is a labelmap, empty, under a
-        non-linear transform, of a picture without voxel size; or the same node is given twice.
+    :raises IncompatibleInputError: none is given; or one is no gray volume, holds several sequences, was removed, is a
+        labelmap, empty, under a non-linear transform, of a picture without voxel size; or the same node is given twice.
     """
     from leanseg.processing.brain import SEQUENCES
 
@@ -45,6 +46,7 @@ def checkNodes(nodes: Mapping[str, Any]) -> None:
     for name, node in nodes.items():
         if name not in SEQUENCES:
             raise UnknownNameError("sequence", name, SEQUENCES)
+        _checkOneSequence(name, node)
         checkVolume(node)
         _checkGrayAndCalibrated(name, node)
         other = seen.setdefault(node.GetID(), name)
@@ -95,12 +97,27 @@ def _moved(geometry: VolumeGeometry, toWorld: np.ndarray) -> VolumeGeometry:
     return replace(geometry, ijk_to_ras=toWorld @ geometry.ijk_to_ras, is_calibrated=True)
 
 
-def _checkGrayAndCalibrated(name: str, node: Any) -> None:
-    channels = node.GetImageData().GetNumberOfScalarComponents()
-    if channels != 1:
-        text = _("{node}, chosen as {name}, is in color ({channels} values in each voxel); a gray MRI is needed."
-                 " Choose another volume.")  # fmt: skip
+def _checkOneSequence(name: str, node: Any) -> None:
+    """Before `checkVolume`, which takes four values in a voxel for a color with opacity, and asks for RGB."""
+    channels = _channels(node)
+    if channels not in (1, _COLORS):
+        text = _("{node}, chosen as {name}, holds several sequences in one file ({channels} values in each voxel); one"
+                 " is needed. Extract each to a volume of its own (module Vector to Scalar Volume, Single Component),"
+                 " and choose those.")  # fmt: skip
         raise IncompatibleInputError(text.format(node=node.GetName(), name=label(name), channels=channels))
+
+
+def _channels(node: Any) -> int:
+    """Values in each voxel; 1 where there are none, which `checkVolume` refuses."""
+    hasVoxels = node is not None and node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None
+    return int(node.GetImageData().GetNumberOfScalarComponents()) if hasVoxels else 1
+
+
+def _checkGrayAndCalibrated(name: str, node: Any) -> None:
+    if _channels(node) == _COLORS:
+        text = _("{node}, chosen as {name}, is in color (3 values in each voxel); a gray MRI is needed."
+                 " Choose another volume.")  # fmt: skip
+        raise IncompatibleInputError(text.format(node=node.GetName(), name=label(name)))
     file = pictureFile(node)
     if file:
         text = _("{node}, chosen as {name}, comes from a picture ({file}), which states no voxel size; millimeters are"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.brain_session import BrainSession
@@ -20,26 +18,16 @@ from DynamicBrainSegLib.sequence_choosers import SequenceChoosers
 from DynamicBrainSegLib.thorough import costText, isThorough
 from DynamicBrainSegLib.uncertainty_view import UncertaintyView
 from leanseg.errors import LeanSegError
-from leanseg.slicer_bridge.environment_panel import EnvironmentPanel
-from leanseg.slicer_bridge.message_line import MessageLine
-from leanseg.slicer_bridge.model_chooser import ModelChooser
-from leanseg.slicer_bridge.runner import Runner
+from leanseg.slicer_bridge.module_panel import ModulePanel
 
 CONTENT_MS = 100  # after a change of the segments
 
 
-class Panel:
+class Panel(ModulePanel):
     """Keeps parameter node, widgets and session in step; calls `onOutput()` when another segmentation is meant."""
 
     def __init__(self, ui: Any, logic: Any, onOutput: Callable[[], None]) -> None:
-        self.ui = ui
-        self.logic = logic
-        self.isShown = False
-        self.runner = Runner()
-        self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
-        self.models = ModelChooser(
-            ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, "Brain", _("{seconds:.1f} s a brain"), costText
-        )
+        super().__init__(ui, logic, "dynamic_slicewise", "Brain", _("{seconds:.1f} s a brain"), costText)
         self.sequences = SequenceChoosers(ui, self.onSequencesChosen)
         self.output = Output(ui.outputSelector, ui.segmentEditorWidget)
         self.options = Options(ui, self.models, self.sequences)
@@ -48,10 +36,7 @@ class Panel:
         self.session = BrainSession(logic, self.runner, self.runs.computed, self.runs.ended, self.showState)
         self.decisions = DecisionView(ui, self.runs.override)
         self.uncertainty = UncertaintyView()
-        self.environment = EnvironmentPanel("dynamic_slicewise", self.onEnvironmentChanged)
-        ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
         self._onOutput = onOutput
-        self._isUpdating = False
         self._content = qt.QTimer()
         self._content.setSingleShot(True)
         self._content.setInterval(CONTENT_MS)
@@ -76,11 +61,7 @@ class Panel:
 
     def enter(self) -> None:
         """The module is shown: look anew at the computer and at the scene."""
-        self.isShown = True
-        self.environment.refresh()
-        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
-        with self._updating():
-            self.models.setCards(self.logic.models())
+        self.lookAtComputer()
         self.parameters.observe(self.updateFromParameters)
         self.updateFromParameters()
         self.sequences.observe()
@@ -91,10 +72,13 @@ class Panel:
         self.parameters.unobserve()
         self.sequences.unobserve()
 
-    def onEnvironmentChanged(self) -> None:
-        """Something was installed."""
-        self.ui.environmentCollapsibleButton.collapsed = self.environment.isComplete
-        self._synchronize()
+    def sceneLoaded(self) -> None:
+        """Its parameters say which volumes are meant; others are guessed."""
+        self.sequences.observe()
+
+    def worksOn(self, node: Any) -> bool:
+        """Volumes that nobody has segmented yet may go without a word."""
+        return node in self.session.nodes.values()
 
     def leaveBrain(self) -> bool:
         """Forget the result and all that is shown of it; whether a run was cancelled."""
@@ -119,7 +103,7 @@ class Panel:
         """Forget all nodes before they go; whether a run was cancelled."""
         self.sequences.unobserve()
         self.sequences.forget()
-        with self._updating():
+        with self.updating():
             self.sequences.select({})
             self.ui.outputSelector.setCurrentNode(None)
         self.message.clear()
@@ -139,71 +123,33 @@ class Panel:
 
     # Parameters
 
-    @contextmanager
-    def _updating(self) -> Iterator[None]:
-        self._isUpdating, before = True, self._isUpdating
-        try:
-            yield
-        finally:
-            self._isUpdating = before
-
-    def updateFromParameters(self) -> None:
-        """Parameters -> panel."""
-        if self._isUpdating:
-            return
-        with self._updating():
-            self.options.load()
-            missing = self.options.missingModel()
-        self._synchronize()
-        if missing:
-            self.message.say(missing, True)
-
-    def onChanged(self, *_args: Any) -> None:
-        """Panel -> parameters."""
-        if self._isUpdating or not self.isShown or slicer.mrmlScene.IsBatchProcessing():
-            return
-        self.store()
-
-    def store(self) -> None:
-        """As `onChanged`; also where a run ends while another module is shown."""
-        with self._updating():
-            self.options.store()
-        self.message.clear()
-        self._synchronize()
-
     def onSequencesChosen(self) -> None:
         """By a person, or guessed."""
-        if self._isUpdating:
+        if self.isUpdating:
             return
-        with self._updating():
-            self.output.follow(self.reference)
+        with self.updating():
+            self.output.follow(self.volume)
         self.onChanged()
-
-    def onModelChosen(self, *_args: Any) -> None:
-        if not self._isUpdating:
-            with self._updating():
-                self.models.fillPrecisions()
-            self.onChanged()
 
     def onRegionsChosen(self, *_args: Any) -> None:
         """The same result in other segments: nothing is computed."""
-        if not self._isUpdating:
+        if not self.isUpdating:
             self.onChanged()
             self.runs.writeAgain()
 
     def onOutputChosen(self, *_args: Any) -> None:
-        if not self._isUpdating and not self.runs.isWriting:
+        if not self.isUpdating and not self.runs.isWriting:
             self.onChanged()
 
     def onQuality(self, *_args: Any) -> None:
         """Compute again, once the slider rests."""
-        if not self._isUpdating:
+        if not self.isUpdating:
             self.onChanged()
             self.runs.computeSoon()
 
     @property
-    def reference(self) -> Any:
-        """The volume on whose voxels the result will be, or None."""
+    def volume(self) -> Any:
+        """The reference, on whose voxels the result will be, or None."""
         return next(iter(self.sequences.nodes().values()), None)
 
     def _synchronize(self) -> None:
@@ -220,16 +166,12 @@ class Panel:
             checkNodes(self.sequences.nodes())
         except LeanSegError as error:
             return str(error)
-        if self.models.key is None:
-            return _("No model for brain tumors was found. See Environment, at the end of this panel.")
-        if not self.environment.isComplete:
-            return _("Something that the models need is missing. See Environment, at the end of this panel.")
-        return ""
+        return self.modelProblem(_("No model for brain tumors was found. See Environment, at the end of this panel."))
 
     # The segments change
 
-    def contentChanged(self) -> None:
-        """Of the segmentation: by undo, by hand, or by writing."""
+    def segmentsChanged(self) -> None:
+        """By undo, by hand, or by writing."""
         if not self.runs.isWriting:
             self._content.start()
             self.showState()
@@ -242,7 +184,7 @@ class Panel:
             if outcome is None:
                 self.decisions.show(None, {})
             else:
-                with self._updating():
+                with self.updating():
                     self.ui.qualitySlider.value = -round(outcome.result.options.costBias)
                     self.options.store()
                 self.decisions.show(outcome.result, outcome.overrides)

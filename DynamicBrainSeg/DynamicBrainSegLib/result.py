@@ -152,6 +152,11 @@ class BrainResult:
         return not isThorough(self.run.model.card)
 
     @property
+    def precision(self) -> str:
+        """In which everything was computed, whatever bits a slice asks for (docs/adr/0005-bits-are-accounting.md)."""
+        return self.run.model.precision
+
+    @property
     def sequences(self) -> tuple[str, ...]:
         """That the model has seen; one that was missing or constant is not among them."""
         there = zip(self.run.model.card.inputs, self.run.prepared.modelInput.presence, strict=True)

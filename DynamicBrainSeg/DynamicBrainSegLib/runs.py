@@ -60,7 +60,7 @@ class Runs:
             return
         nodes = panel.sequences.nodes()
         if not any(viewsShowing(node) for node in nodes.values()):
-            slicer.util.setSliceViewerLayers(background=panel.reference, fit=True)
+            slicer.util.setSliceViewerLayers(background=panel.volume, fit=True)
         self._start(lambda: panel.session.segment(nodes, panel.options.forRun()))
 
     def computeSoon(self) -> None:

@@ -11,6 +11,8 @@ from slicer.i18n import tr as _
 
 from DynamicBrainSegLib.inputs import label
 from DynamicBrainSegLib.sequence_guess import guessSequences
+from leanseg.slicer_bridge.updating import Updating
+from leanseg.summaries import expected_loss
 
 if TYPE_CHECKING:
     from leanseg.weights.card import ModelCard
@@ -19,7 +21,7 @@ NAMES = ("flair", "t1ce", "t1", "t2")  # in the order of the panel; the first ch
 DELAY_MS = 100  # a series of volumes is loaded one after the other
 
 
-class SequenceChoosers:
+class SequenceChoosers(Updating):
     """Calls `onChanged()` when a person has chosen, or volumes were loaded that go with what is chosen."""
 
     def __init__(self, ui: Any, onChanged: Callable[[], None]) -> None:
@@ -29,7 +31,6 @@ class SequenceChoosers:
             zip(NAMES, (ui.flairSelector, ui.t1ceSelector, ui.t1Selector, ui.t2Selector), strict=True)
         )
         self._onChanged = onChanged
-        self._isSelecting = False
         self._known: dict[str, Any] = {}  # what was chosen when this class last looked
         self._emptied: set[str] = set()  # by a person: not to be filled by a guess
         self._tags: list[int] = []
@@ -63,13 +64,10 @@ class SequenceChoosers:
 
     def select(self, nodes: Mapping[str, Any]) -> None:
         """Choose these, and leave the others empty; no call comes."""
-        self._isSelecting = True
-        try:
+        with self.updating():
             for name, selector in self._selectors.items():
                 selector.setCurrentNode(nodes.get(name))
-        finally:
-            self._isSelecting = False
-            self._known = self.nodes()
+        self._known = self.nodes()
 
     def forget(self) -> None:
         """The scene was closed: what somebody left empty there does not count any more."""
@@ -85,7 +83,7 @@ class SequenceChoosers:
             self._label.text = _("Complete. The result is on the voxels of {name}.").format(name=label(chosen[0]))
         else:
             names = ", ".join(label(name) for name in missing)
-            loss = (expectedLoss(card, chosen) if card is not None else "") or _meaning(missing)
+            loss = expected_loss(missing, card)
             self._label.text = _("Missing: {names}. {loss}").format(names=names, loss=loss)
 
     # Choosing
@@ -110,7 +108,7 @@ class SequenceChoosers:
             self._onChanged()
 
     def _onChosen(self, *_args: Any) -> None:
-        if self._isSelecting or slicer.mrmlScene.IsBatchProcessing():
+        if self.isUpdating or slicer.mrmlScene.IsBatchProcessing():
             return
         now, scene = self.nodes(), slicer.mrmlScene
         if now == self._known:
@@ -123,30 +121,3 @@ class SequenceChoosers:
 
 def _volumes() -> list[Any]:
     return list(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
-
-
-def expectedLoss(card: ModelCard, chosen: list[str]) -> str:
-    """What the card has measured with these sequences and with all; empty where it has not.
-
-    `metrics["sequences"]` maps names, in the order of `inputs` and with blanks between, to `dice_WT`, `dice_TC`, ...
-    """
-    measured = card.metrics.get("sequences", {})
-    some = measured.get(" ".join(name for name in card.inputs if name in chosen))
-    complete = measured.get(" ".join(card.inputs))
-    if not some or not complete:
-        return ""
-    text = _("{region} {some:.2f} ({complete:.2f})")
-    regions = [key.removeprefix("dice_") for key in complete if key.startswith("dice_") and key in some]
-    dice = [text.format(region=each, some=some[f"dice_{each}"], complete=complete[f"dice_{each}"]) for each in regions]
-    return _("Dice measured so, and with all: {dice}.").format(dice=", ".join(dice))
-
-
-def _meaning(missing: list[str]) -> str:
-    """What a person loses, from what each sequence shows."""
-    if "t1ce" in missing and "flair" in missing:
-        return _("Without T1ce and FLAIR, core, enhancing tumor and edema are rough guesses.")
-    if "t1ce" in missing:
-        return _("Without T1ce, tumor core and enhancing tumor are rough guesses.")
-    if "flair" in missing:
-        return _("Without FLAIR, expect the edema to be less exact.")
-    return _("The model does without, a little less exactly.")

@@ -15,14 +15,12 @@ DELAY_MS = 200
 
 
 class VolumesSection:
-    """Table and export, of the segmentation that `setSegmentation` named."""
+    """Table and export, of the segmentation of the panel."""
 
-    def __init__(self, ui: Any, message: Any) -> None:
+    def __init__(self, ui: Any, panel: Any) -> None:
         self.rows: list[RegionVolume] = []
         self._ui = ui
-        self._message = message
-        self._segmentation: Any = None
-        self._image = ""
+        self._panel = panel
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
@@ -36,35 +34,42 @@ class VolumesSection:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.verticalHeader().hide()
         ui.exportButton.connect("clicked(bool)", self.onExport)
-        self.measure()
+        self._show([])
 
     def close(self) -> None:
         """No measuring any more."""
         self._timer.stop()
         self._timer.disconnect("timeout()")
 
-    def setSegmentation(self, segmentationNode: Any, image: str) -> None:
-        """`image`: name of the volume that it belongs to."""
-        self._segmentation, self._image = segmentationNode, image
-        self.measure()
+    def enter(self) -> None:
+        """The module is shown: the segments may have been changed while nobody looked."""
+        self.update()
 
-    def schedule(self) -> None:
-        """Measure soon, and once for many changes: a brush stroke changes a segment often."""
-        self._timer.start()
+    def update(self) -> None:
+        """Measure soon, and once for many changes: a brush stroke changes a segment often. Not while nobody looks."""
+        if self._panel.output.segmentation is None:
+            self.leaveScene()
+        elif self._panel.isShown:
+            self._timer.start()
 
-    def stop(self) -> None:
+    def exit(self) -> None:
         """Another module is shown."""
         self._timer.stop()
+
+    def leaveScene(self) -> None:
+        """The segmentation has gone."""
+        self._timer.stop()
+        self._show([])
 
     def measure(self) -> None:
         """Now."""
         self._timer.stop()
-        rows: list[RegionVolume] = []
+        segmentation, rows = self._panel.output.segmentation, []
         try:
-            if self._segmentation is not None:
-                rows = regionVolumes(self._segmentation)
+            if segmentation is not None:
+                rows = regionVolumes(segmentation)
         except LeanSegError as error:
-            self._message.fail(error)
+            self._panel.message.fail(error)
         self._show(rows)
 
     def _show(self, rows: list[RegionVolume]) -> None:
@@ -80,13 +85,13 @@ class VolumesSection:
                 table.setItem(number, column, item)
         self._ui.exportButton.enabled = bool(rows)
         table.setVisible(bool(rows))
-        name = self._segmentation.GetName() if rows else ""
+        name = self._panel.output.segmentation.GetName() if rows else ""
         nothing = _("The volumes of the segments, in ml.")
         self._ui.volumesLabel.text = _("Of {segmentation}").format(segmentation=name) if rows else nothing
 
     def onExport(self, *_args: Any) -> None:
         self.measure()  # a change may not have been measured yet
-        path = self.askForFile(f"{self._segmentation.GetName()}.csv")
+        path = self.askForFile(f"{self._panel.output.segmentation.GetName()}.csv")
         if path:
             self.export(Path(path))
 
@@ -96,9 +101,10 @@ class VolumesSection:
 
     def export(self, path: Path) -> None:
         """Write the table, and say so."""
+        volume = self._panel.volume
         try:
-            writeCsv(self.rows, self._image, path)
+            writeCsv(self.rows, "" if volume is None else volume.GetName(), path)
         except LeanSegError as error:
-            self._message.fail(error)
+            self._panel.message.fail(error)
         else:
-            self._message.say(_("Volumes written to {file}.").format(file=path.name))
+            self._panel.message.say(_("Volumes written to {file}.").format(file=path.name))

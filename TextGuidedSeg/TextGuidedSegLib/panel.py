@@ -35,7 +35,6 @@ class Panel(ModulePanel):
 
     def __init__(self, ui: Any, logic: Any, onTarget: Callable[[str], None]) -> None:
         super().__init__(ui, logic, ENGINE, "Prompt", _("{milliseconds:.0f} ms a slice"))
-        self.volume: Any = None
         self.options = Options(ui, self.models)
         self.parameters = self.options.parameters
         self.shownImage = ShownImage(self.followViews)
@@ -100,7 +99,7 @@ class Panel(ModulePanel):
             self._openImage(self.volume)
         self._synchronize()
 
-    def leaveImage(self) -> bool:
+    def leaveImage(self, _volumeNode: Any) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
         wasRunning = self.dialog.isRunning
         with self.updating():
@@ -117,7 +116,7 @@ class Panel(ModulePanel):
     def leaveScene(self) -> bool:
         """Forget all nodes before they go; whether a run was cancelled."""
         self.message.clear()
-        return self.leaveImage()
+        return self.leaveImage(self.volume)
 
     def close(self) -> None:
         """No callback comes any more."""
@@ -206,9 +205,9 @@ class Panel(ModulePanel):
             self.onApply()
 
     def onApply(self, *_args: Any) -> None:
-        """What the prompt says, in the chosen slices."""
+        """What the prompt says, in the chosen slices; a sentence that is refused leaves what is proposed as it is."""
         self.message.clear()
-        problem = self.problem()
+        problem = self.problem() or self.editor.parsed.refusal
         if problem:
             self.message.say(problem, True)
             return

@@ -23,7 +23,6 @@ class Panel(ModulePanel):
 
     def __init__(self, ui: Any, logic: Any, onTargetChanged: Callable[[], None]) -> None:
         super().__init__(ui, logic, "slicewise", "Frame", _("{milliseconds:.0f} ms a frame"))
-        self.volume: Any = None
         self.target = TargetChooser(ui.targetSegmentationSelector, ui.targetSegmentSelector)
         self.options = Options(ui, logic, self.models, self.target)
         self.parameters = self.options.parameters
@@ -79,7 +78,7 @@ class Panel(ModulePanel):
         if self.session.frames is not None:
             other_images.showOnlyOf(self.volume)
 
-    def leaveImage(self) -> bool:
+    def leaveImage(self, _volumeNode: Any) -> bool:
         """Forget the image and all that is shown of it; whether a run was cancelled."""
         wasApplying = self.session.applying
         with self.updating():
@@ -97,7 +96,7 @@ class Panel(ModulePanel):
     def leaveScene(self) -> bool:
         """Forget all nodes before they go; whether a run was cancelled."""
         self.logic.accepted.clear()
-        return self.leaveImage()
+        return self.leaveImage(self.volume)
 
     def close(self) -> None:
         """No callback comes any more."""

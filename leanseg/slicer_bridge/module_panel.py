@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -14,6 +15,9 @@ from leanseg.slicer_bridge.model_chooser import ModelChooser
 from leanseg.slicer_bridge.runner import Runner
 from leanseg.slicer_bridge.updating import Updating
 
+if TYPE_CHECKING:
+    from leanseg.weights.card import ModelCard
+
 
 class ModulePanel(Updating, ABC):
     """Base of a module's panel. It sets `options` (load, store, missingModel), and overrides `_synchronize`.
@@ -23,21 +27,36 @@ class ModulePanel(Updating, ABC):
     """
 
     options: Any
+    volume: Any = None
+    """The image; of several, the one on whose voxels the result is. None where there is none"""
 
-    def __init__(self, ui: Any, logic: Any, engine: str, unit: str, speedText: str) -> None:
-        """`engine` runs the models of the module; `unit` and `speedText` as for `ModelChooser`."""
+    def __init__(
+        self,
+        ui: Any,
+        logic: Any,
+        engine: str,
+        unit: str,
+        speedText: str,
+        costText: Callable[[ModelCard], str] | None = None,
+    ) -> None:
+        """`engine` runs the models of the module; `unit`, `speedText` and `costText` as for `ModelChooser`."""
         self.ui = ui
         self.logic = logic
         self.isShown = False
         self.runner = Runner()
         self.message = MessageLine(ui.messageLabel, ui.messageIconLabel)
-        self.models = ModelChooser(ui.modelSelector, ui.precisionSelector, ui.modelInfoLabel, unit, speedText)
+        selectors = (ui.modelSelector, ui.precisionSelector)
+        self.models = ModelChooser(*selectors, ui.modelInfoLabel, unit, speedText, costText)
         self.environment = EnvironmentPanel(engine, self.onEnvironmentChanged)
         ui.environmentCollapsibleButton.layout().addWidget(self.environment.widget)
 
     @abstractmethod
     def _synchronize(self) -> None:
         """Widgets -> what is shown."""
+
+    def worksOn(self, node: Any) -> bool:
+        """Whether a node is the image, or one of the images, and what is shown goes with it."""
+        return node is self.volume
 
     def lookAtComputer(self) -> None:
         """The module is shown: what is installed, and which models there are."""
@@ -75,6 +94,10 @@ class ModulePanel(Updating, ABC):
         """Panel -> parameters."""
         if self.isUpdating or not self.isShown or slicer.mrmlScene.IsBatchProcessing():
             return
+        self.store()
+
+    def store(self) -> None:
+        """As `onChanged`; also where a run ends while another module is shown."""
         with self.updating():
             self.options.store()
         self.message.clear()

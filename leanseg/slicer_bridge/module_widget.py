@@ -18,8 +18,8 @@ from leanseg.slicer_bridge.overwrite_chooser import OverwriteChooser
 class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     """Base of `<Module>Widget`. The Designer file has `segmentEditorWidget` and `overwriteSelector`.
 
-    A module overrides `makePanel`, whose result has enter, exit, close, leaveScene, leaveImage, isShown, volume,
-    sceneLoaded, segmentsChanged and message; `makeSections`; and `makeShortcuts`.
+    A module overrides `makePanel`, whose result is a `ModulePanel` that has enter, exit, close, leaveScene, leaveImage,
+    sceneLoaded and segmentsChanged; `makeSections`; and `makeShortcuts`.
     """
 
     def __init__(self, parent: Any = None) -> None:
@@ -128,10 +128,12 @@ class SegmentationModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def onNodeAboutToBeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
-        if node is not self.panel.volume or slicer.mrmlScene.IsClosing():
+        if not self.panel.worksOn(node) or slicer.mrmlScene.IsClosing():
             return
-        if self.panel.leaveImage():
-            text = _("{name} was removed, so the run was cancelled. Choose another image.")
+        if self.panel.leaveImage(node):
+            text = _("{name} was removed, so the run was cancelled.")
+            if self.panel.volume is None:
+                text = _("{name} was removed, so the run was cancelled. Choose another image.")
             self.panel.message.say(text.format(name=node.GetName()), True)
 
     # The segmentation

@@ -42,6 +42,13 @@ class TestRefusals(unittest.TestCase):
         picture = volumeNode(np.zeros((3, 8, 8, 3), np.uint8), name="photo")
         self.assertRefused("photo, chosen as T1, is in color", {"t1": picture})
 
+    def testSeveralSequencesInOneFile(self):
+        """Four of them are no color with opacity; nor is one that has a frame more or less."""
+        for channels in (2, 4, 5):
+            together = volumeNode(np.zeros((3, 8, 8, channels), np.float32), name="BRATS_001")
+            words = rf"BRATS_001, chosen as FLAIR, holds several sequences in one file \({channels} values .*Extract each"
+            self.assertRefused(words, {"flair": together})
+
     def testAPictureWithoutVoxelSize(self):
         picture = volumeNode(np.arange(64, dtype=np.uint8).reshape(1, 8, 8), name="screenshot")
         storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")

@@ -76,7 +76,7 @@ class TestStrip(PanelTest):
 
     def testASliceIsDescribed(self):
         self.clickBar(CROPPED_SLICE)
-        self.assertIn("Slice 11 of 23: crop 24, 8 bits, 0.10 GMACs", self.ui.sliceLabel.text)
+        self.assertIn("Slice 11 of 23: crop 24, asks for 8 bits, runs in fp32, 0.10 GMACs", self.ui.sliceLabel.text)
         self.clickBar(EMPTY_SLICE)
         self.assertEqual(self.ui.sliceLabel.text, "Slice 4 of 23: skip, 0.00 GMACs.")
 

@@ -86,6 +86,16 @@ class TestInterruptions(PanelTest):
         self.segment()
         self.assertEqual(len(self.segmentNames()), 3)
 
+    def testTheOnlyImageIsRemovedWhileRunning(self):
+        for name in ("t1ce", "t1", "t2"):
+            self.choose(name, None)
+        with self.slowModel() as batches, self.assertLogs(level="ERROR"):
+            self.start(batches)
+            slicer.mrmlScene.RemoveNode(self.volumes["flair"])
+            gestures.settle(700)
+        self.assertEqual(self.message, "case_flair was removed, so the run was cancelled. Choose another image.")
+        self.assertFalse(self.ui.segmentButton.enabled)
+
     def testTheSegmentationIsRemoved(self):
         self.segment()
         slicer.mrmlScene.RemoveNode(self.segmentation)

@@ -11,7 +11,9 @@ import numpy as np
 import qt
 import slicer
 
+from leanseg.slicer_bridge.segments import addSegment, segmentationFor
 from Testing.slicer import gestures
+from Testing.slicer.bridge.segmentations import LESION, fill
 from Testing.slicer.dynamic_brain_seg import brain_phantom
 from Testing.slicer.dynamic_brain_seg.panel_test import PanelTest, truth, volumeMl
 
@@ -55,21 +57,6 @@ class TestSequences(PanelTest):
         self.assertIn("Missing: FLAIR, T1.", self.ui.sequencesLabel.text)
 
 
-class TestExpectedLoss(unittest.TestCase):
-    def testItIsThatOfTheCard(self):
-        from DynamicBrainSegLib.sequence_choosers import expectedLoss
-
-        measured = {
-            "command": "leanseg evaluate ...", "flair t1ce t1 t2": {"dice_WT": 0.9, "dice_ET": 0.75, "n": 4},
-            "flair t1": {"dice_WT": 0.875, "dice_ET": 0.125, "n": 4},
-        }  # fmt: skip
-        card = SimpleNamespace(inputs=("flair", "t1ce", "t1", "t2"), metrics={"sequences": measured})
-        text = expectedLoss(card, ["t1", "flair"])
-        self.assertEqual(text, "Dice measured so, and with all: WT 0.88 (0.90), ET 0.12 (0.75).")
-        self.assertEqual(expectedLoss(card, ["t1"]), "", "not measured")
-        self.assertEqual(expectedLoss(SimpleNamespace(inputs=card.inputs, metrics={}), ["flair"]), "")
-
-
 class TestSegmenting(PanelTest):
     def testTheSegmentsAreTheTruth(self):
         nodes = self.loadAndSegment()
@@ -95,6 +82,16 @@ class TestSegmenting(PanelTest):
         self.assertEqual(rows[0]["image"], "case_flair")
         self.assertAlmostEqual(float(rows[0]["volume_ml"]), volumeMl(truth("WT")), places=2)
         self.assertEqual(self.message, "Volumes written to v.csv.")
+
+    def testVolumesWithoutAnImageGoIntoAFileToo(self):
+        for name in reversed(self.loadAndSegment()):  # the reference last: another one means another brain
+            self.choose(name, None)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "v.csv"
+            with mock.patch.object(self.widget.volumes, "askForFile", return_value=str(path)):
+                self.press(self.ui.exportButton)
+            with path.open(encoding="utf-8", newline="") as file:
+                self.assertEqual([row["image"] for row in csv.DictReader(file)], [""] * 3)
 
     def testUndoAndRedoTakeDecisionsAndVolumesAlong(self):
         nodes = self.loadAndSegment()
@@ -128,6 +125,32 @@ class TestSegmenting(PanelTest):
         self.segment()
         self.assertEqual(self.segmentNames(), [*NESTED, "Mine"])
         self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")), 1)
+
+    def testTheChooserBesideTheEditorSaysWhetherOthersAreOverwritten(self):
+        """With no tool active, when the Segment Editor shows no Masking section. The node follows, and is followed."""
+        nodes, selector, wt = self.load(), self.ui.overwriteSelector, truth("WT")
+        self.ui.correctCollapsibleButton.collapsed = False
+        self.assertEqual(selector.currentText, "Overwrite all")
+        segmentation = segmentationFor(nodes["flair"], "mine")
+        mine = np.zeros_like(wt)
+        mine[:, 25:] = True
+        fill(segmentation, addSegment(segmentation, LESION, "Mine"), mine, nodes["flair"])
+        self.ui.outputSelector.setCurrentNode(segmentation)
+        for text, left in (("Allow overlap", mine), ("Overwrite all", mine & ~wt)):
+            self.pick(selector, text)
+            self.segment()
+            np.testing.assert_array_equal(self.mask("Mine", nodes["flair"]), left)
+            np.testing.assert_array_equal(self.mask("Whole tumor (WT)", nodes["flair"]), wt)
+            self.assertEqual("Other segments that lost voxels to it: Mine." in self.message, left is not mine)
+            self.pressAndFinish(self.ui.undoButton)
+        editorNode = self.editor.mrmlSegmentEditorNode()
+        editorNode.SetOverwriteMode(editorNode.OverwriteVisibleSegments)
+        self.assertEqual(selector.currentText, "Overwrite visible")
+        slicer.mrmlScene.Clear(0)
+        gestures.settle(50)
+        self.assertEqual(selector.currentText, "Overwrite all", "of the new scene's node")
+        self.pick(selector, "Allow overlap")
+        self.assertEqual(self.editor.mrmlSegmentEditorNode().GetOverwriteMode(), editorNode.OverwriteNone)
 
     def testCorrectionsAreMeasuredAndReplacedOnlyOnDemand(self):
         nodes = self.loadAndSegment()
