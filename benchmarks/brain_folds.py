@@ -50,11 +50,12 @@ class Way:
 
 
 AS_DECIDED = "as decided"
-ALONE = {"neighbor_mm": 0.0, "skip_bias": 0.0, "follow": False}
+ALONE = {"neighbor_mm": 0.0, "skip_bias": 0.0, "probe_mm": 0.0, "follow": False}
 WAYS = {
     AS_DECIDED: Way(),
     "all whole": Way(cost_bias=THOROUGH),
-    "nothing followed": Way(deciding={"follow": False}),
+    "nothing waits": Way(deciding={"probe_mm": 0.0}),
+    "nothing followed": Way(deciding={"probe_mm": 0.0, "follow": False}),
     "each slice alone": Way(deciding=ALONE),
     **{" ".join(some): Way(some) for n in (3, 2, 1) for some in itertools.combinations(SEQUENCES, n)},
 }

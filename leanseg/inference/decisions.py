@@ -12,10 +12,7 @@ the choice for slice n is the k with the largest
 
 A tumor goes on in the next slice, so neighbors know more together than each alone (docs/adr/0006-deciding-together.md).
 A cost bias of 1 makes the dearest decision e times less probable against skip; whatever the outputs are, a larger one
-never makes a decision dearer. With all three at 0 the largest output decides, as published. With `follow` the
-segmentation corrects the decisions: it knows better than the decision network where a tumor ends. All that was computed
-is counted, so a crop that was chosen for its price and cuts tumor costs more in the end than the whole slice.
-"""
+never XX"""
 
 from __future__ import annotations
 
@@ -31,10 +28,6 @@ from leanseg.errors import LeanSegError
 
 SKIP = 0
 FULL_BITS = 32
-FOLLOW = 2
-"""Slices to either side."""
-CUT = 20
-"""Pixels; docs/adr/0006-deciding-together.md has what other numbers cost and bring."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +68,12 @@ class DynamicConfig:
     """Slices as near as this decide together; 0: each for itself."""
     skip_bias: float = 0.0
     """Above 0: skip only what is more certainly empty."""
+    probe_mm: float = 0.0
+    """Look at one slice in so many mm first, and at others only near tumor that was found, or where the decision
+    network is certain; 0: at all that are not skipped. Needs `follow`."""
     follow: bool = False
-    """Follow a tumor that leaves what was computed: after a crop whose edge cuts tumor comes the next larger branch, a
-    skipped slice beside tumor is segmented after all."""
+    """Follow a tumor that leaves what was computed: after a crop whose edge cuts tumor comes a larger branch, a skipped
+    slice beside tumor is segmented after all."""
     window_step: int = 0
     """Above 0, as published: windows as large as the last branch every so many pixels, each with its own decision; 0: a
     slice decides as a whole."""
@@ -95,6 +91,8 @@ class DynamicConfig:
         if not self.neighbor_mm >= 0 or not math.isfinite(self.skip_bias):
             got = f"{self.neighbor_mm} and {self.skip_bias}"
             raise ValueError(f"neighbor_mm must be 0 or more and skip_bias finite; got {got}.")
+        if not self.probe_mm >= 0 or (self.probe_mm and not self.follow):
+            raise ValueError(f"probe_mm must be 0 or more, and 0 unless follow is true; got {self.probe_mm}.")
         side = min(self.branches[-1].size_ji)
         if not 0 <= self.window_step <= side:
             raise ValueError(f"window_step must be between 0 and {side}, the side of a window; got {self.window_step}.")
@@ -162,30 +160,6 @@ def choose(
     return decisions
 
 
-def followed(
-    decisions: NDArray[np.int64], has_tumor: NDArray[np.bool_], overrides: Mapping[int, int] | None = None
-) -> NDArray[np.intp]:
-    """Skipped slices that a tumor seems to go on into: at most `FOLLOW` away from a slice where it was found.
-
-    `has_tumor`: (slice,), what was found so far. Slices with an override stay as they are.
-    """
-    near = np.convolve(has_tumor, np.ones(2 * FOLLOW + 1))[FOLLOW : FOLLOW + len(has_tumor)] > 0.5
-    near[list(overrides or {})] = False
-    return np.flatnonzero(near & (decisions == SKIP))
-
-
-def is_cut(tumor: NDArray[np.bool_], corner_ji: tuple[int, int], size_ji: tuple[int, int]) -> bool:
-    """Whether tumor (j, i) in a window that begins at `corner_ji` lies on `CUT` pixels of its edges or more; where the
-    window ends with the slice there is no edge."""
-    edges = (
-        (corner_ji[0] > 0, tumor[0]),
-        (corner_ji[0] + tumor.shape[0] < size_ji[0], tumor[-1]),
-        (corner_ji[1] > 0, tumor[:, 0]),
-        (corner_ji[1] + tumor.shape[1] < size_ji[1], tumor[:, -1]),
-    )
-    return sum(int(np.count_nonzero(edge)) for inside, edge in edges if inside) >= CUT
-
-
 @dataclass(frozen=True)
 class SliceDecision:
     """What was done with one slice."""
@@ -197,10 +171,14 @@ class SliceDecision:
     """That the network asks for in each encoder stage; empty where it chooses none."""
     first: SliceDecision | None = None
     """A crop that turned out too small, and was computed too."""
+    is_aimed: bool = False
+    """The window lies where tumor was found beside it; the crop position network did not run."""
 
     def macs(self, config: DynamicConfig, size_ji: tuple[int, int]) -> tuple[int, float]:
         """Plain, and bit-weighted: the MACs of each stage times its bits / 32, as Med-DANet V2 counts."""
         plain = config.macs_of(self.decision, size_ji) + config.decision_macs
+        if self.is_aimed and config.is_crop(self.decision, size_ji):
+            plain -= config.position_macs
         saved = 0.0
         if self.bits:
             stages = config.branches[self.decision - 1].stage_macs
@@ -220,7 +198,7 @@ def account(slices: list[SliceDecision], config: DynamicConfig, size_ji: tuple[i
     costs = [one.macs(config, size_ji) for one in slices]
     counts = np.bincount([one.decision for one in slices], minlength=len(config.names))
     tried = [one for both in slices for one in (both, both.first) if one is not None]
-    cropped = sum(config.is_crop(one.decision, size_ji) for one in tried)
+    cropped = sum(config.is_crop(one.decision, size_ji) and not one.is_aimed for one in tried)
     return {
         "slices": len(slices),
         "decisions": dict(zip(config.names, counts.tolist(), strict=True)),

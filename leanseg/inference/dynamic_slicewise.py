@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from leanseg.errors import BundleError, LeanSegError
 from leanseg.inference.decision_windows import predict_in_windows
-from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, choose, followed, is_cut, score
+from leanseg.inference.decisions import SKIP, DynamicConfig, SliceDecision, account, score
+from leanseg.inference.slice_search import SliceSearch, is_cut
 from leanseg.inference.uncertainty import flip_variance, nested_entropy
 from leanseg.prediction import Prediction
 from leanseg.processing.preprocess import ModelInput
@@ -162,34 +163,23 @@ class _Run:
         return self.image.shape[2], self.image.shape[3]
 
     def decide(self, cost_bias: float, overrides: Mapping[int, int] | None) -> list[SliceDecision]:
-        """Decide for every slice, segment, and follow what leaves what was segmented."""
+        """Decide for every slice, segment, and go on by what is found."""
         config = self.engine.config
-        scores = self._scores(cost_bias)
-        decisions = choose(scores, config, overrides)
+        search = SliceSearch(self._scores(cost_bias), config, self.size_ji, self.spacing_mm, cost_bias, overrides)
         done = [SliceDecision(SKIP)] * self.slices
-        chosen = np.flatnonzero(decisions != SKIP)
+        chosen = search.first()
         while chosen.size:
-            corners = self.corners(decisions, chosen)
-            self.segment(decisions, corners, chosen)
-            for k in chosen:
+            corners = self.corners(search.decisions, chosen, search.corners)
+            self.segment(search.decisions, corners, chosen)
+            for k in (int(k) for k in chosen):
                 first = done[k] if done[k].decision else None
-                row, column = corners[k]
-                done[k] = SliceDecision(int(decisions[k]), (int(row), int(column)), self.bits.get(int(k), ()), first)
-            chosen = self._leaving(decisions, scores, overrides or {}) if config.follow else chosen[:0]
-            self.followed += len(chosen)
+                corner, bits = (int(corners[k, 0]), int(corners[k, 1])), self.bits.get(k, ())
+                done[k] = SliceDecision(int(search.decisions[k]), corner, bits, first, k in search.corners)
+            chosen = search.following(self.probabilities[0] > 0.5, self.cut)
+            self.cut = set()
+        self.followed = search.followed
         step(self.progress, self.slices, self.slices, "done")
         return done
-
-    def _leaving(
-        self, decisions: NDArray[np.int64], scores: NDArray[np.float64], overrides: Mapping[int, int]
-    ) -> NDArray[np.intp]:
-        """The slices that are to be segmented next; `decisions` says how."""
-        cut = np.array(sorted(self.cut - overrides.keys()), np.intp)
-        self.cut.clear()
-        decisions[cut] += 1
-        skipped = followed(decisions, (self.probabilities[0] > 0.5).any(axis=(1, 2)), overrides)
-        decisions[skipped] = scores[skipped, 1:].argmax(axis=1) + 1
-        return np.concatenate([cut, skipped])
 
     def _scores(self, cost_bias: float) -> NDArray[np.float64]:
         """(slice, decision)"""
@@ -202,12 +192,16 @@ class _Run:
         bias = cost_bias if config.decision_macs else 0.0
         return score(logits, config, self.size_ji, self.spacing_mm, bias)
 
-    def corners(self, decisions: NDArray[np.int64], chosen: NDArray[np.intp]) -> NDArray[np.int64]:
+    def corners(
+        self, decisions: NDArray[np.int64], chosen: NDArray[np.intp], known: Mapping[int, tuple[int, int]]
+    ) -> NDArray[np.int64]:
         """(slice, 2): first row and column of what the decision sees of these slices, in whole pixels."""
         config = self.engine.config
         corners = np.zeros((self.slices, 2), np.int64)
         is_crop = np.array([config.is_crop(n, self.size_ji) for n in range(len(config.names))])
-        cropped = chosen[is_crop[decisions[chosen]]]
+        for k in known:
+            corners[k] = known[k]
+        cropped = np.array([k for k in chosen if is_crop[decisions[k]] and int(k) not in known], np.intp)
         crops = np.flatnonzero(is_crop)  # the decisions that crop, in the order of the network's positions
         for batch, outputs in self._batches(POSITION, cropped, None, "position"):
             a = checked(outputs, "position", (len(batch), len(crops), 2))

@@ -130,6 +130,7 @@ def dynamic_config(
         outside=tuple(regions),
         neighbor_mm=deployment.neighbor_mm,
         skip_bias=deployment.skip_bias,
+        probe_mm=deployment.probe_mm,
         follow=deployment.follow,
         window_step=STEP_PX if deployment.windows else 0,
     )

@@ -47,7 +47,6 @@ def test_without_a_place_or_without_a_tumor_nothing_is_elsewhere() -> None:
 
 def test_the_figures_are_named_where_the_place_explains_nothing() -> None:
     figures = "(probability to exist 0.12; 0.50 is needed)"
-    assert asked(UPPER_LEFT).absent(0.12, None, ORGAN) == f"Nothing here fits the prompt {figures}."
     assert asked(UPPER_LEFT).absent(0.12, NOTHING, ORGAN) == f"Nothing here looks like a tumor {figures}."
     reason = asked(StructuredPrompt(size="large")).absent(0.12, mass(10, 10), ORGAN)
     assert reason == (
@@ -55,10 +54,22 @@ def test_the_figures_are_named_where_the_place_explains_nothing() -> None:
     )
 
 
+def test_of_any_tumor_those_are_meant_that_were_named_and_none_where_nothing_fits() -> None:
+    left, right = mass(10, 10), mass(50, 50)
+    two = StructuredPrompt(number="two", locations=(Location("upper", "left"), Location("lower", "right")))
+    np.testing.assert_array_equal(asked(two).meant_of(left | right | mass(10, 50), ORGAN), left | right)
+    np.testing.assert_array_equal(asked(two).meant_of(left, ORGAN), left)
+    np.testing.assert_array_equal(asked(NOTHING_SAID).meant_of(left | right, ORGAN), left | right)
+    of_the_patient = asked(StructuredPrompt(locations=(Location("", "left"),)), AXIAL)
+    np.testing.assert_array_equal(of_the_patient.meant_of(left | right, ORGAN), right)
+    for wrong in (UPPER_LEFT, StructuredPrompt(number="no"), StructuredPrompt(shape="irregular")):
+        assert not asked(wrong).meant_of(right, ORGAN).any()
+    assert not asked(UPPER_LEFT).meant_of(mass(25, 25), ORGAN).any(), "nearby is not there"
+
+
 def test_no_tumor_is_what_was_said() -> None:
     no = asked(StructuredPrompt(number="no"))
     assert no.says_no and no.absent(0.9, NOTHING, ORGAN) == "The prompt says that there is no tumor."
-    assert no.absent(0.9, None, ORGAN) == "The prompt says that there is no tumor."
     seen = no.absent(0.9, mass(10, 50), ORGAN)
     assert seen == (
         "The prompt says that there is no tumor. What looks like one lies upper right; a click there outlines it."

@@ -13,7 +13,6 @@ from leanseg.inference.decisions import (
     SliceDecision,
     account,
     choose,
-    followed,
     score,
     with_neighbors,
 )
@@ -67,21 +66,6 @@ def test_the_skip_bias_is_how_much_more_certain_an_empty_slice_must_be() -> None
     logits = np.array([[1, 0, 0], [2, 0, 0], [3, 0, 0]], np.float32)
     config = replace(CONFIG, skip_bias=1.5)
     assert choose(score(logits, config, SIZE, 1.0), config).tolist() == [1, 0, 0]
-
-
-def test_a_tumor_is_followed_two_slices_into_what_was_skipped() -> None:
-    decisions = np.array([0, 0, 0, 2, 1, 0, 0, 0, 2, 0])
-    has_tumor = np.array([0, 0, 0, 1, 0, 0, 0, 0, 0, 0], bool)  # in slice 3; slice 8 was segmented for nothing
-    assert followed(decisions, has_tumor).tolist() == [1, 2, 5]
-    assert followed(decisions, has_tumor, {2: 0, 5: 0}).tolist() == [1]
-    assert followed(decisions, np.zeros(10, bool)).tolist() == []
-    assert followed(np.zeros(1, np.int64), np.zeros(1, bool)).tolist() == []
-
-
-@pytest.mark.parametrize("number", range(1, 7))
-def test_a_tumor_is_followed_in_the_thinnest_slab(number: int) -> None:
-    decisions, has_tumor = np.array([1] + [0] * (number - 1)), np.array([True] + [False] * (number - 1))
-    assert followed(decisions, has_tumor).tolist() == list(range(1, min(number, 3)))
 
 
 def test_everything_is_counted() -> None:

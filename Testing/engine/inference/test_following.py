@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leanseg.inference.decisions import CUT, BranchConfig, DynamicConfig, is_cut
+from leanseg.inference.decisions import BranchConfig, DynamicConfig
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine
+from leanseg.inference.slice_search import CUT, is_cut
 from leanseg.processing.preprocess import ModelInput
 from leanseg.volume import Volume, VolumeGeometry
 from Testing.engine.dynamic_networks import made
 
-SIZE = (4, 4)
+SIZE = (5, 5)
 TUMOR, SEEN, NEITHER = 2.0, 3.0, 1.0
 """Values of a slice: tumor that the decision network misses, tumor that it sees, no tumor."""
 

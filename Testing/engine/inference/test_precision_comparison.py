@@ -10,7 +10,7 @@ import pytest
 import leanseg
 from leanseg.api import load_engine
 from leanseg.errors import IncompatibleInputError, InferenceCancelled
-from leanseg.inference.precision_comparison import disagreement, validation_dice
+from leanseg.inference.precision_comparison import CardDice, card_dice, disagreement
 from leanseg.segmentation import Segment
 from Testing.engine.tiny import CARD, dark_is_lesion, dark_on_bright, ellipse, write_tiny_bundle
 
@@ -77,7 +77,24 @@ def test_cancelling_ends_it(folder: str) -> None:
 
 @pytest.mark.parametrize("metrics", [{}, {"validation": {}}, {"validation": {"int8": {}}}, {"validation": "lost"}])
 def test_a_card_without_figures_has_none(metrics: dict[str, object]) -> None:
-    assert validation_dice(replace(CARD, metrics=metrics), "int8") is None
+    assert card_dice(replace(CARD, metrics=metrics), "int8") is None
+
+
+def test_of_a_brain_the_dice_of_the_whole_tumor_counts_of_other_folds_where_all_cases_were_trained_on() -> None:
+    exported = {"validation": {"int8": {"dice_WT": 0.8}}}
+    folds = {"cross_validation": {"precision": "int8", "dice_WT": {"mean": 0.85, "sd": 0.05, "n": 16}}}
+    known = {"validation": exported, "cross-validation": folds}
+    for test, mean in (("validation", 0.8), ("cross-validation", 0.85)):
+        card = replace(CARD, metrics=known[test])
+        assert card_dice(card, "int8") == (test, "WT", mean)
+        assert card_dice(card, "fp32") is None
+    assert card_dice(replace(CARD, metrics={**exported, **folds}), "int8") == CardDice("validation", "WT", 0.8)
+
+
+def test_figures_of_two_kinds_are_not_subtracted(folder: str) -> None:
+    compared = leanseg.compare_precisions(folder, folder, dark_on_bright(ellipse((48, 64))[np.newaxis]), repeats=1)
+    other = replace(compared.second, dice=CardDice("cross-validation", "WT", 0.9))
+    assert compared.dice_change == 0 and replace(compared, second=other).dice_change is None
 
 
 def test_models_of_other_labels_are_refused(folder: str, tmp_path: Path) -> None:

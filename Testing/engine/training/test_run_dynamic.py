@@ -31,6 +31,7 @@ V2 = (
     "deployment.neighbor_mm=0.0",
     "deployment.skip_bias=0.0",
     "deployment.follow=false",
+    "deployment.probe_mm=0.0",
     "deployment.keep_fp32=true",
 )
 THIRDS = ("phases.quantize_from=0.34", "phases.decide_from=0.67")
