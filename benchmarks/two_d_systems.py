@@ -12,28 +12,23 @@ differences, not the Dice.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from cells import Cells, Summary, arguments_of, cell, chosen, shown, spread, write
 from rich.console import Console
 from rich.table import Table
 
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.training.calibrate import figures_of, predict_cases, probabilities_of
-from leanseg.training.data import data_root, select_cases
+from leanseg.training.data import select_cases
 from leanseg.training.data.case import LESION_CLASSES
 from leanseg.training.export import count_gmacs
 from leanseg.training.recipe import Recipe, load_recipe
-from leanseg.training.run import train
 from leanseg.training.trainer import load_run
 
 COMMAND = "python benchmarks/two_d_systems.py RUNS --data DIR"
-RESULT = "cell.json"
 SEEDS = (0, 1, 2)
 PLAIN = "plain"
 SETS = {
@@ -72,42 +67,9 @@ def measure(run: Path, parts: Iterable[str], data: Path) -> dict[str, float]:
     return figures | {"parameters": parameters, "gmacs": count_gmacs(network, 1, recipe.size_ji)}
 
 
-def cell(runs: Path, data: Path, dataset: str, way: str, seed: int) -> dict[str, float]:
-    """Train and measure, but for what is done already."""
-    folder = runs / f"{dataset}_{way}_s{seed}"
-    result = folder / RESULT
-    if not result.is_file():
-        started = time.process_time()
-        resume = (folder / "resume.safetensors").is_file()
-        train(
-            recipe_of(dataset, way, seed),
-            data,
-            folder,
-            resume,
-            lambda done, total, what: print(folder.name, done, what),
-        )
-        seconds = time.process_time() - started
-        figures = measure(folder, SETS[dataset][2], data) | {"cpu_seconds_of_last_start": round(seconds, 1)}
-        result.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    values: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-    return values
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Mean, number, and of more than one the standard deviation."""
-    deviation = {"sd": round(statistics.stdev(values), 2)} if len(values) > 1 else {}
-    return {"mean": round(statistics.mean(values), 2), "n": len(values), **deviation}
-
-
-def shown(figures: dict[str, float] | None) -> str:
-    if figures is None:
-        return ""
-    return f"{figures['mean']:.2f}" + (f" ± {figures['sd']:.2f}" if "sd" in figures else "")
-
-
-def summary(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str, float]]]:
+def summary(cells: Cells) -> Summary:
     """By set and way; `... change` is the paired difference from the plain network, over the seeds that both have."""
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    result: Summary = {}
     for dataset in SETS:
         for way in WAYS:
             of_way = {seed: cells[key] for seed in SEEDS if (key := f"{dataset}:{way}:{seed}") in cells}
@@ -123,7 +85,7 @@ def summary(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str,
     return result
 
 
-def for_page(result: dict[str, dict[str, dict[str, float]]]) -> dict[str, list[list[str]]]:
+def for_page(result: Summary) -> dict[str, list[list[str]]]:
     """What docs/systems.md says of each."""
     page: dict[str, list[list[str]]] = {way: [] for way in WAYS if way != PLAIN}
     for key, figures in result.items():
@@ -134,28 +96,23 @@ def for_page(result: dict[str, dict[str, dict[str, float]]]) -> dict[str, list[l
     return page
 
 
+def one(runs: Path, data: Path, name: str) -> dict[str, float]:
+    """The cell of this name."""
+    dataset, way, seed = name.split(":")
+    folder = runs / f"{dataset}_{way}_s{seed}"
+    return cell(folder, recipe_of(dataset, way, int(seed)), data, lambda: measure(folder, SETS[dataset][2], data))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path, help="folder of the run folders")
-    parser.add_argument("--data", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
-    parser.add_argument("--only", metavar="SET:WAY:SEED", nargs="+", help="train these cells alone")
-    parser.add_argument("--json", type=Path, help="also write cells and summary here")
-    arguments = parser.parse_args()
-    every = [f"{dataset}:{way}:{seed}" for seed in SEEDS for dataset in SETS for way in WAYS]
-    if unknown := sorted(set(arguments.only or ()) - set(every)):
-        raise SystemExit(f"There is no cell {', '.join(unknown)}. Cells: {', '.join(every)}.")
-    cells: dict[str, dict[str, float]] = {}
-    for name in arguments.only or every:
-        dataset, way, seed = name.split(":")
-        cells[name] = cell(arguments.runs, data_root(arguments.data), dataset, way, int(seed))
+    arguments = arguments_of(__doc__, "SET:WAY:SEED")
+    cells = chosen(arguments, [f"{dataset}:{way}:{seed}" for seed in SEEDS for dataset in SETS for way in WAYS], one)
     result = summary(cells)
     table = Table("set and way", "Dice", "change", "normal empty")
     for key, figures in result.items():
         table.add_row(key, *(shown(figures.get(name)) for name in ("dice", "dice change", "normal_empty")))
     Console(width=100, file=sys.stdout).print(table)
     if arguments.json:
-        values = {"command": COMMAND, "systems": for_page(result), "summary": result, "cells": cells}
-        arguments.json.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(arguments.json, COMMAND, for_page(result), result, cells)
 
 
 if __name__ == "__main__":

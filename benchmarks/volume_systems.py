@@ -16,14 +16,12 @@ are small and trained briefly: quote the differences, not the Dice.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
+from cells import Cells, Summary, arguments_of, cell, chosen, shown, spread, write
 from rich.console import Console
 from rich.table import Table
 
@@ -31,17 +29,14 @@ from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowE
 from leanseg.processing.brain import preprocess_brain
 from leanseg.processing.postprocess import PostprocessingConfig, restore
 from leanseg.training.brain_card import LABELS
-from leanseg.training.data import data_root
 from leanseg.training.data.arrays import BRATS_FOLDER
 from leanseg.training.data.brats import REGIONS, read_cases, read_regions, read_sequences, select
 from leanseg.training.metrics import dice_of_masks
 from leanseg.training.recipe import Recipe, load_recipe
-from leanseg.training.run import train
 from leanseg.training.trainer import load_run
 from leanseg.training.volumes import Regions, WindowGraph, count_volume_gmacs
 
 COMMAND = "python benchmarks/volume_systems.py RUNS --data DIR"
-RESULT = "cell.json"
 FOLDS = (0, 1, 2)
 BASELINES = ("segresnet", "trans_bts")
 SIZE = [48, 48, 48]
@@ -92,40 +87,12 @@ def measure(run: Path, fold: int, data: Path) -> dict[str, float]:
     return {**figures, "dice": statistics.mean(mean), "n": len(rows), "gmacs": gmacs, "tuned_parameters": tuned}
 
 
-def cell(runs: Path, data: Path, way: str, fold: int) -> dict[str, float]:
-    """Train and measure, but for what is done already."""
-    folder = runs / f"{way}_f{fold}"
-    result = folder / RESULT
-    if not result.is_file():
-        started = time.process_time()
-        resume = (folder / "resume.safetensors").is_file()
-        recipe = recipe_of(way, fold)
-        train(recipe, data, folder, resume, lambda done, total, what: print(folder.name, done, what, flush=True))
-        figures = measure(folder, fold, data)
-        figures |= {"cpu_seconds_of_last_start": round(time.process_time() - started, 1)}
-        result.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    values: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
-    return values
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Mean, number, and of more than one the standard deviation."""
-    deviation = {"sd": round(statistics.stdev(values), 2)} if len(values) > 1 else {}
-    return {"mean": round(statistics.mean(values), 2), "n": len(values), **deviation}
-
-
-def shown(figures: dict[str, float] | None) -> str:
-    if figures is None:
-        return ""
-    return f"{figures['mean']:.2f}" + (f" ± {figures['sd']:.2f}" if "sd" in figures else "")
-
-
 FIGURES = (*(f"dice_{name}" for name in REGIONS), "dice")
 
 
-def summary(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str, float]]]:
+def summary(cells: Cells) -> Summary:
     """By way; `... from W` is the paired difference from a baseline W, over the folds that both have."""
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    result: Summary = {}
     for way in CONFIGS:
         of_way = {fold: cells[key] for fold in FOLDS if (key := f"{way}:{fold}") in cells}
         if not of_way:
@@ -140,7 +107,7 @@ def summary(cells: dict[str, dict[str, float]]) -> dict[str, dict[str, dict[str,
     return result
 
 
-def for_page(result: dict[str, dict[str, dict[str, float]]]) -> dict[str, list[list[str]]]:
+def for_page(result: Summary) -> dict[str, list[list[str]]]:
     """What docs/systems.md says of each."""
     page: dict[str, list[list[str]]] = {}
     for way, figures in result.items():
@@ -156,29 +123,24 @@ def for_page(result: dict[str, dict[str, dict[str, float]]]) -> dict[str, list[l
     return page
 
 
+def one(runs: Path, data: Path, name: str) -> dict[str, float]:
+    """The cell of this name."""
+    way, fold = name.split(":")
+    folder = runs / f"{way}_f{fold}"
+    return cell(folder, recipe_of(way, int(fold)), data, lambda: measure(folder, int(fold), data))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", type=Path, help="folder of the run folders")
-    parser.add_argument("--data", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
-    parser.add_argument("--only", metavar="WAY:FOLD", nargs="+", help="train these cells alone")
-    parser.add_argument("--json", type=Path, help="also write cells and summary here")
-    arguments = parser.parse_args()
-    every = [f"{way}:{fold}" for fold in FOLDS for way in CONFIGS]
-    if unknown := sorted(set(arguments.only or ()) - set(every)):
-        raise SystemExit(f"There is no cell {', '.join(unknown)}. Cells: {', '.join(every)}.")
-    cells: dict[str, dict[str, float]] = {}
-    for name in arguments.only or every:
-        way, fold = name.split(":")
-        cells[name] = cell(arguments.runs, data_root(arguments.data), way, int(fold))
+    arguments = arguments_of(__doc__, "WAY:FOLD")
+    cells = chosen(arguments, [f"{way}:{fold}" for fold in FOLDS for way in CONFIGS], one)
     result = summary(cells)
-    table = Table("way", *FIGURES, *(f"dice from {baseline}" for baseline in BASELINES))
+    columns = (*FIGURES, *(f"dice from {baseline}" for baseline in BASELINES))
+    table = Table("way", *columns)
     for way, figures in result.items():
-        columns = (*FIGURES, *(f"dice from {baseline}" for baseline in BASELINES))
         table.add_row(way, *(shown(figures.get(name)) for name in columns))
     Console(width=140, file=sys.stdout).print(table)
     if arguments.json:
-        values = {"command": COMMAND, "systems": for_page(result), "summary": result, "cells": cells}
-        arguments.json.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(arguments.json, COMMAND, for_page(result), result, cells)
 
 
 if __name__ == "__main__":

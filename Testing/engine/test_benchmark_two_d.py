@@ -48,11 +48,27 @@ def test_changes_are_paired_over_the_seeds(two_d: ModuleType) -> None:
 def test_a_finished_cell_is_not_trained_again(two_d: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "busi_agln_s0"
     folder.mkdir()
-    (folder / two_d.RESULT).write_text(json.dumps({"dice": 1.0}))
-    assert two_d.cell(tmp_path, tmp_path / "nothing", "busi", "agln", 0) == {"dice": 1.0}
+    (folder / "cell.json").write_text(json.dumps({"dice": 1.0}))
+    assert two_d.one(tmp_path, tmp_path / "nothing", "busi:agln:0") == {"dice": 1.0}
 
 
 def test_a_cell_that_does_not_exist_is_refused(two_d: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["two_d_systems.py", "RUNS", "--only", "busi:agl:0"])
     with pytest.raises(SystemExit, match=r"There is no cell busi:agl:0\. Cells: busi:plain:0, "):
         two_d.main()
+
+
+def test_all_cells_and_what_they_say_together_are_written(
+    two_d: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for way, dice in (("plain", 70.0), ("agln", 72.0)):
+        folder = tmp_path / f"busi_{way}_s0"
+        folder.mkdir()
+        (folder / "cell.json").write_text(json.dumps({"dice": dice}))
+    folders = [str(tmp_path), "--data", str(tmp_path), "--json", str(tmp_path / "R.json")]
+    monkeypatch.setattr(sys, "argv", ["two_d_systems.py", *folders, "--only", "busi:plain:0", "busi:agln:0"])
+    two_d.main()
+    written = json.loads((tmp_path / "R.json").read_text(encoding="utf-8"))
+    assert written["command"] == two_d.COMMAND and written["cells"]["busi:agln:0"] == {"dice": 72.0}
+    assert written["summary"]["busi:agln"]["dice change"] == {"mean": 2.0, "n": 1}
+    assert written["systems"]["agln"][0][1] == "72.00 (change 2.00); n = 1 seeds"

@@ -59,8 +59,8 @@ def test_changes_are_paired_over_the_folds(volumes: ModuleType) -> None:
 def test_a_finished_cell_is_not_trained_again(volumes: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "cga_unet_f0"
     folder.mkdir()
-    (folder / volumes.RESULT).write_text(json.dumps({"dice": 1.0}))
-    assert volumes.cell(tmp_path, tmp_path / "nothing", "cga_unet", 0) == {"dice": 1.0}
+    (folder / "cell.json").write_text(json.dumps({"dice": 1.0}))
+    assert volumes.one(tmp_path, tmp_path / "nothing", "cga_unet:0") == {"dice": 1.0}
 
 
 def test_a_cell_that_does_not_exist_is_refused(volumes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,14 +26,10 @@ from torch import Tensor, nn
 from leanseg.networks.blocks.volume_unet import (
     STRIDE,
     EncoderBlock,
-    check_grid,
+    VolumeUNet,
     check_width,
     conv3,
     decoder_stages,
-    encode,
-    encoder_downs,
-    encoder_stages,
-    encoder_stem,
     stage_widths,
 )
 
@@ -109,16 +105,13 @@ def add_centers(
         return features + (centers.transpose(1, 2) @ regions.flatten(2)).view_as(features)
 
 
-class CGAUNet(nn.Module):
+class CGAUNet(VolumeUNet):
     """Residual U-Net with attention branch."""
 
     def __init__(self, config: CGAUNetConfig) -> None:
-        super().__init__()
-        self.config = config
         widths = stage_widths(config.width)
-        self.stem = encoder_stem(config.in_channels, widths[0], config.channel_dropout)
-        self.downs = encoder_downs(widths)
-        self.stages = encoder_stages(widths)
+        super().__init__(config.in_channels, widths, config.channel_dropout)
+        self.config = config
         self.attention = nn.Sequential(
             conv3(config.in_channels, config.attention_width, stride=2),
             conv3(config.attention_width, config.attention_width, stride=2),
@@ -131,18 +124,15 @@ class CGAUNet(nn.Module):
         """Logits on the grid of the image.
 
         Raises:
-            ValueError: depth, height or width is not a multiple of 8.
+            ValueError: another number of channels, or depth, height or width is not a multiple of 8.
         """
         return self.guided(image).logits
 
     def guided(self, image: Float[Tensor, "batch channel k j i"]) -> Guided:
         """Logits, and what they were guided by; raises as `forward`."""
-        check_grid("CGA U-Net", tuple(image.shape[2:]))
-        skips, features = encode(image, self.stem, self.downs, self.stages)
+        skips, features = self.descend(image)
         attention = self.attention(image)
         regions = regions_of(attention)
         centers = class_centers(features, regions)
-        x = add_centers(features, regions, centers)
-        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = stage(x, skip)
-        return Guided(self.head(x), attention, centers, regions.flatten(2).any(dim=2))
+        logits = self.ascend(add_centers(features, regions, centers), reversed(skips))
+        return Guided(logits, attention, centers, regions.flatten(2).any(dim=2))

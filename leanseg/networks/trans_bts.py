@@ -31,15 +31,11 @@ from leanseg.networks.blocks.volume_unet import (
     STRIDE,
     DecoderBlock,
     TransformerLayer,
-    check_grid,
+    VolumeUNet,
     check_width,
     conv3,
     decoder_stages,
     double_conv,
-    encode,
-    encoder_downs,
-    encoder_stages,
-    encoder_stem,
     look_around,
     position_embedding,
     stage_widths,
@@ -92,16 +88,13 @@ class TransBTSConfig:
         return asdict(self) | {"grid_kji": list(self.grid_kji)}
 
 
-class TransBTS(nn.Module):
+class TransBTS(VolumeUNet):
     """Encoder to an eighth of the grid, transformer over all its voxels, decoder with skip connections."""
 
     def __init__(self, config: TransBTSConfig) -> None:
-        super().__init__()
-        self.config = config
         widths = stage_widths(config.width)
-        self.stem = encoder_stem(config.in_channels, widths[0], config.channel_dropout)
-        self.downs = encoder_downs(widths)
-        self.stages = encoder_stages(widths)
+        super().__init__(config.in_channels, widths, config.channel_dropout)
+        self.config = config
         self.projection = nn.Sequential(
             nn.BatchNorm3d(widths[-1]), nn.ReLU(inplace=True), conv3(widths[-1], config.dim)
         )
@@ -121,9 +114,8 @@ class TransBTS(nn.Module):
         """Logits on the grid of the image.
 
         Raises:
-            ValueError: depth, height or width is not a multiple of 8.
+            ValueError: another number of channels, or depth, height or width is not a multiple of 8.
         """
-        check_grid("TransBTS", tuple(image.shape[2:]))
         skips, deepest = self.encode(image)
         return self.decode(skips, self.look_around(deepest))
 
@@ -131,7 +123,7 @@ class TransBTS(nn.Module):
         self, image: Float[Tensor, "batch channel k j i"]
     ) -> tuple[list[Tensor], Float[Tensor, "batch dim K J I"]]:
         """Skip connections of full, half and quarter resolution, and F at an eighth."""
-        skips, deepest = encode(image, self.stem, self.downs, self.stages)
+        skips, deepest = self.descend(image)
         return skips, self.projection(deepest)
 
     def position_embedding(self, grid_kji: torch.Size) -> Float[Tensor, "1 dim K J I"]:
@@ -146,8 +138,4 @@ class TransBTS(nn.Module):
         self, skips: list[Tensor], deepest: Float[Tensor, "batch dim K J I"]
     ) -> Float[Tensor, "batch label k j i"]:
         """Logits from what `encode` and `look_around` gave."""
-        x = self.mapping(deepest)
-        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = stage(x, skip)
-        result: Tensor = self.head(x)
-        return result
+        return self.ascend(self.mapping(deepest), reversed(skips))

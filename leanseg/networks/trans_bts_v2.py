@@ -32,15 +32,11 @@ from leanseg.networks.blocks.volume_unet import (
     STRIDE,
     DecoderBlock,
     TransformerLayer,
-    check_grid,
+    VolumeUNet,
     check_width,
     conv3,
     decoder_stages,
     double_conv,
-    encode,
-    encoder_downs,
-    encoder_stages,
-    encoder_stem,
     look_around,
     stage_widths,
 )
@@ -106,16 +102,13 @@ class TransBTSV2Config:
         return asdict(self) | {"grid_kji": list(self.grid_kji)}
 
 
-class TransBTSV2(nn.Module):
+class TransBTSV2(VolumeUNet):
     """Encoder to an eighth of the grid, wide Transformer over all its voxels, decoder with a DBM on each skip."""
 
     def __init__(self, config: TransBTSV2Config) -> None:
-        super().__init__()
-        self.config = config
         widths = stage_widths(config.width)
-        self.stem = encoder_stem(config.in_channels, widths[0], config.channel_dropout)
-        self.downs = encoder_downs(widths)
-        self.stages = encoder_stages(widths)
+        super().__init__(config.in_channels, widths, config.channel_dropout)
+        self.config = config
         self.expansion = nn.Sequential(nn.BatchNorm3d(widths[-1]), nn.ReLU(inplace=True), conv3(widths[-1], config.dim))
         self.position = nn.Parameter(torch.zeros(1, config.dim, *(n // STRIDE for n in config.grid_kji)))
         self.dropout = nn.Dropout(config.dropout)
@@ -136,13 +129,9 @@ class TransBTSV2(nn.Module):
         """Logits on the grid of the image.
 
         Raises:
-            ValueError: depth, height or width is not a multiple of 8.
+            ValueError: another number of channels, or depth, height or width is not a multiple of 8.
         """
-        check_grid("TransBTSV2", tuple(image.shape[2:]))
-        skips, deepest = encode(image, self.stem, self.downs, self.stages)
+        skips, deepest = self.descend(image)
         z = look_around(self.expansion(deepest), self.position, lambda z: self.transformer(self.dropout(z)))
-        x = self.restoration(z)
-        for stage, skip, dbm in zip(self.decoder, reversed(skips), reversed(self.dbms), strict=True):
-            x = stage(x, dbm(skip))
-        result: Tensor = self.head(x)
-        return result
+        seen = (dbm(skip) for dbm, skip in zip(reversed(self.dbms), reversed(skips), strict=True))  # one at a time
+        return self.ascend(self.restoration(z), seen)

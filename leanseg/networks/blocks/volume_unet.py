@@ -4,7 +4,7 @@ Paper: Wang et al., TransBTS, MICCAI 2021, arXiv 2103.04430; written from publis
 TransBTSV2 (arXiv 2201.12785) and CGA U-Net (arXiv 2203.15383) have the same encoder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
@@ -19,16 +19,19 @@ STAGE_BLOCKS = (1, 2, 2, 4)
 NORM_GROUPS = 8
 
 
-def check_grid(network: str, shape_kji: tuple[int, ...]) -> None:
-    """Refuse a grid that the encoder cannot halve three times.
+def check_image(network: str, image: Tensor, in_channels: int) -> None:
+    """Refuse other channels than the encoder has, and a grid that it cannot halve three times.
 
     Raises:
-        ValueError: depth, height or width is not a multiple of 8.
+        ValueError: another number of channels; depth, height or width is not a multiple of 8.
     """
+    channels, shape_kji = image.shape[1], tuple(image.shape[2:])
+    if channels != in_channels:
+        raise ValueError(f"{network} takes {in_channels} channels; got {channels}. Set in_channels to {channels}.")
     if any(n % STRIDE for n in shape_kji):
         fits = " x ".join(str(-(-n // STRIDE) * STRIDE) for n in shape_kji)
         raise ValueError(
-            f"{network} needs depth, height and width in multiples of {STRIDE}; got {tuple(shape_kji)}. "
+            f"{network} needs depth, height and width in multiples of {STRIDE}; got {shape_kji}. "
             f"Pad the volume to {fits}."
         )
 
@@ -64,31 +67,43 @@ class EncoderBlock(nn.Module):
         return result
 
 
-def encoder_stem(in_channels: int, width: int, channel_dropout: float) -> nn.Sequential:
-    return nn.Sequential(conv3(in_channels, width), nn.Dropout3d(channel_dropout))
+class VolumeUNet(nn.Module):
+    """A network that begins with the residual encoder; `decoder` and `head` are made by the network itself."""
 
+    decoder: nn.ModuleList
+    """Of `decoder_stages`"""
+    head: nn.Conv3d
 
-def encoder_downs(widths: list[int]) -> nn.ModuleList:
-    return nn.ModuleList(conv3(i, o, stride=2) for i, o in pairwise(widths))
+    def __init__(self, in_channels: int, widths: list[int], channel_dropout: float) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.stem = nn.Sequential(conv3(in_channels, widths[0]), nn.Dropout3d(channel_dropout))
+        self.downs = nn.ModuleList(conv3(i, o, stride=2) for i, o in pairwise(widths))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(EncoderBlock(width) for _ in range(blocks)))
+            for width, blocks in zip(widths, STAGE_BLOCKS, strict=True)
+        )
 
+    def descend(
+        self, image: Float[Tensor, "batch channel k j i"]
+    ) -> tuple[list[Tensor], Float[Tensor, "batch deep K J I"]]:
+        """Skip connections of full, half and quarter resolution, and what comes out at an eighth; `check_image`."""
+        check_image(type(self).__name__, image, self.in_channels)
+        x: Tensor = self.stages[0](self.stem(image))
+        skips = []
+        for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
+            skips.append(x)
+            x = stage(down(x))
+        return skips, x
 
-def encoder_stages(widths: list[int]) -> nn.ModuleList:
-    return nn.ModuleList(
-        nn.Sequential(*(EncoderBlock(width) for _ in range(blocks)))
-        for width, blocks in zip(widths, STAGE_BLOCKS, strict=True)
-    )
-
-
-def encode(
-    image: Float[Tensor, "batch channel k j i"], stem: nn.Sequential, downs: nn.ModuleList, stages: nn.ModuleList
-) -> tuple[list[Tensor], Float[Tensor, "batch deep K J I"]]:
-    """Skip connections of full, half and quarter resolution, and what comes out at an eighth."""
-    x: Tensor = stages[0](stem(image))
-    skips = []
-    for down, stage in zip(downs, list(stages)[1:], strict=True):
-        skips.append(x)
-        x = stage(down(x))
-    return skips, x
+    def ascend(
+        self, x: Float[Tensor, "batch deep K J I"], skips: Iterable[Tensor]
+    ) -> Float[Tensor, "batch label k j i"]:
+        """Logits, from an eighth of the grid up along the skip connections, of which the coarsest comes first."""
+        for stage, skip in zip(self.decoder, skips, strict=True):
+            x = stage(x, skip)
+        result: Tensor = self.head(x)
+        return result
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
