@@ -27,10 +27,10 @@ demo: $(VENV)/.ready
 	$(VENV)/$(BIN)/leanseg demo -o "$(OUTPUT)"
 
 # Two processes of one thread each are faster than one of two; what a file's tests share is made once.
-# The Slicer side runs in a process of its own: Slicer's libraries do not have to get along with torch.
+# The Slicer side runs in processes of its own: Slicer's libraries do not have to get along with torch.
 test: lint
 	OMP_NUM_THREADS=1 $(TEST_VENV)/$(BIN)/python -m pytest -n 2 --dist loadfile
-	$(TEST_VENV)/$(BIN)/python -m pytest Testing/host Testing/slicer
+	OMP_NUM_THREADS=1 $(TEST_VENV)/$(BIN)/python -m pytest -n 2 --dist loadfile Testing/host Testing/slicer
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/$(BIN)/ruff check
