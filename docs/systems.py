@@ -72,7 +72,7 @@ def section(system: System, ours: list[Ours]) -> str:
         ("home", _code(system.home)),
         ("tests", _code(system.tests) or "none yet"),
         ("recipes", _code(system.recipes) or "none yet"),
-        ("bundle", _code(system.models) or ("recipe only" if system.recipes else "none yet")),
+        ("bundle", _code(system.models) or system.bundle),
         ("modules", system.module),
         ("state", system.state),
     ]
@@ -95,7 +95,8 @@ def page(root: Path = ROOT) -> str:
     head = [
         "# Published systems",
         "",
-        "`leanseg systems --json` gives the same as data. This page is written by `python docs/systems.py`.",
+        "`leanseg systems --json` gives it as data, but for the rows *here*: those come from benchmarks/results and the",
+        "cards of models, which are no part of the package. This page is written by `python docs/systems.py`.",
         "",
         "Papers and we do not measure the same: other cases, other splits, often hidden labels. Two figures side by",
         "side say what to expect, not which is better. How a published figure is known:",
@@ -106,7 +107,7 @@ def page(root: Path = ROOT) -> str:
         "|---|---|---|---|",
     ]
     for system in SYSTEMS:
-        bundle = _code(system.models) or ("recipe only" if system.recipes else "none yet")
+        bundle = _code(system.models) or system.bundle
         head.append(f"| {system.title} | {system.state} | `{system.home[0]}` | {bundle} |")
     sections = []
     for system in SYSTEMS:
