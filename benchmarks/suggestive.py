@@ -49,7 +49,7 @@ from leanseg.training.suggestive import (
     trained_on,
 )
 
-CONFIG = SuggestiveConfig()
+CONFIG = SuggestiveConfig(steps=240, final_steps=640)
 NETWORKS = 5
 STEPS, MORE_STEPS = 160, 80
 VARIANTS: dict[str, int | None] = {"float": None, "7 bits": 7, "5 bits": 5}

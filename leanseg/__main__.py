@@ -122,7 +122,12 @@ def _add_segment(verbs: _Verbs) -> None:
 def _add_make_floor(verbs: _Verbs) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a model on a data set with ground truth")
     evaluate.add_argument("model", metavar="MODEL")
-    evaluate.add_argument("--dataset", required=True, metavar="NAME", help="busi, bus_bra, brats")
+    evaluate.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help="busi, bus_bra, glas, brats; for models that are guided by text also breastdm, text_phantom",
+    )
     evaluate.add_argument("--root", required=True, metavar="DIR", type=Path, help="folder of the data set")
     evaluate.add_argument(
         "--split",

@@ -212,7 +212,7 @@ def segment(
         IncompatibleInputError: the image does not fit the model.
         InferenceCancelled: `progress` returned False.
         LeanSegError: an override that does not exist, or what this model does not take: overrides, cost bias, prompt,
-            another kind of uncertainty.
+            another kind of uncertainty; or a sentence that it does not read.
     """
     if isinstance(model, str):
         model = load_engine(model)

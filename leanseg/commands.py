@@ -66,7 +66,8 @@ def systems(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([system.to_json() for system in SYSTEMS], indent=1, ensure_ascii=False))
         return
-    _print_table(("id", "state", "title", "home"), [[s.id, s.state, s.title, s.home[0]] for s in SYSTEMS])
+    rows = [[s.id, s.state, s.bundle, s.title, s.home[0]] for s in SYSTEMS]
+    _print_table(("id", "state", "bundle", "title", "home"), rows)
 
 
 def segment(arguments: argparse.Namespace) -> None:

@@ -8,14 +8,15 @@ descriptions sees it as the earlier mask, and hears nothing, for it would take t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from leanseg.errors import LeanSegError
 from leanseg.inference.hints import NO_HINTS, Hints
 from leanseg.inference.questions import Question
 from leanseg.prompts.directions import PictureFrame
 from leanseg.prompts.parse import Parsed
-from leanseg.prompts.referring_read import read_reference
+from leanseg.prompts.referring_read import Reading, read_reference
 from leanseg.prompts.referring_words import sentence
 from leanseg.prompts.structure import NOTHING_SAID
 from leanseg.referring_session import ReferringSession
@@ -39,6 +40,11 @@ class ParsedReference(Parsed):
 
     answered_by: str = ""
     """Which model answers, and why, one line"""
+
+
+def _is_described(reading: Reading) -> bool:
+    """Whether the model of descriptions answers."""
+    return not reading.is_relational or (reading.expression is None and reading.is_attribute_too)
 
 
 class GuidedSession:
@@ -65,15 +71,15 @@ class GuidedSession:
         return self.text.warnings
 
     def understand(self, text: str) -> Parsed:
-        """A description as `TextSession.understand`; a `ParsedReference`; or, where a sentence tells objects apart but
-        cannot be read, what is left of it as a description, with a warning that says why."""
+        """A description as `TextSession.understand`; a `ParsedReference`; or why a sentence that tells objects apart is
+        refused. What cannot be read as such a sentence but is a description too is taken for one, with a warning."""
         reading = read_reference(text, self.frame)
-        if not reading.is_relational:
-            return self.text.understand(text)
-        if reading.expression is None:
-            described = self.text.understand(text)
+        if _is_described(reading):
+            parsed = self.text.understand(text)
             warning = f"{reading.problem} It is taken for a description."
-            return Parsed(described.prompt, described.understood, described.ignored, (warning, *described.warnings))
+            return replace(parsed, warnings=(warning, *parsed.warnings)) if reading.is_relational else parsed
+        if reading.expression is None:
+            return Parsed(NOTHING_SAID, refusal=reading.problem)
         by, heard = _TELLS_APART[reading.expression.kind], sentence(reading.expression, reading.noun)
         line = f"{self._referring_id} answers, for this tells one of several by {by}. In the picture: {heard}"
         return ParsedReference(NOTHING_SAID, warnings=reading.remarks, answered_by=line)
@@ -92,8 +98,10 @@ class GuidedSession:
     ) -> dict[int, SliceProposal]:
         """As `TextSession.propose`. A person who points at a tumor where nothing was proposed overrules a sentence."""
         reading = read_reference(text, self.frame)
-        if not reading.is_relational or reading.expression is None:
+        if _is_described(reading):
             return self.text.propose(ks, text, hints, earlier, progress)
+        if reading.expression is None:
+            raise LeanSegError(reading.problem)
         chosen = sorted(set(ks))
         found: dict[int, SliceProposal] = {}
         for done, k in enumerate(chosen):

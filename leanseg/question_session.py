@@ -137,9 +137,10 @@ class QuestionSession:
         is_told = confidence >= config.confidence_threshold
         warnings = list(read.remarks)
         if not is_told:
+            its, needed = _told_apart(confidence, config.confidence_threshold)
             warnings.append(
-                f"The most probable answer, {choices[0].text!r}, has a probability of {confidence:.0%}; below "
-                f"{config.confidence_threshold:.0%} too many answers were wrong."
+                f"The most probable answer, {choices[0].text!r}, has a probability of {its}; below {needed} too many "
+                "answers were wrong."
             )
         kind = int(reply.types.argmax())
         return QuestionAnswer(
@@ -155,6 +156,12 @@ class QuestionSession:
             reply.attention,
             self._slices,
         )
+
+
+def _told_apart(less: float, more: float) -> tuple[str, str]:
+    """Both in percent, with as many digits as it takes for the first to read as less than the second."""
+    digits = next((n for n in range(6) if f"{less:.{n}%}" != f"{more:.{n}%}"), 6)
+    return f"{less:.{digits}%}", f"{more:.{digits}%}"
 
 
 def _modality(volume: Volume) -> str:

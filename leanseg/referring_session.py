@@ -33,6 +33,8 @@ from leanseg.volume import Volume
 
 WHOLE_SENTENCE = 0
 """The first of the heat maps; those of the words follow."""
+KNOWN_IMAGES = "ultrasound of the breast, MRI of the brain (FLAIR and contrast-enhanced T1) and histology"
+"""What the shipped model learned from, for the warning about anything else."""
 Float32 = NDArray[np.float32]
 
 
@@ -94,7 +96,9 @@ class ReferringSession:
         self._slices = PictureSlices(volume, model.preprocessing, modality)
         self._geometry = volume.geometry
         contradictions = self._slices.contradictions(modality, "The image is said to be")
-        self.warnings = (*contradictions, *self._slices.warnings(modality))
+        may_be_unknown = (modality or self._slices.looks_like) in ("mri", "other")  # brain, breast: nobody says which
+        learned = (f"It learned from {KNOWN_IMAGES}; on other images expect less of it.",) if may_be_unknown else ()
+        self.warnings = (*contradictions, *self._slices.warnings(modality), *learned)
         """What should be known of the image, one line each"""
 
     @property

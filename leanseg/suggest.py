@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from leanseg.api import Model, load_engine
 from leanseg.errors import IncompatibleInputError, LeanSegError, UnreadableFileError
 from leanseg.files.images import read_image
+from leanseg.inference.picture_slices import looks_like, of_another_kind
 from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.inference.suggestive_annotation import (
     CANDIDATES,
@@ -24,6 +25,7 @@ from leanseg.inference.suggestive_annotation import (
     resized,
     suggest,
 )
+from leanseg.processing.intensity import to_gray
 from leanseg.processing.preprocess import ModelInput, preprocess
 from leanseg.request import Progress, no_progress, step
 from leanseg.volume import Volume
@@ -110,6 +112,8 @@ class _Look:
     k: int
     slices: int
     thumbnail: NDArray[np.uint8]
+    kind: str
+    """Of `looks_like`"""
 
 
 def suggest_cases(
@@ -157,6 +161,7 @@ def suggest_cases(
     why = "Not all models give the same kind of features" if lengths else "The models give no features"
     descriptor = "features" if has_features else "image"
     note = f"{_MEASURE_NOTES[is_ensemble]} {_DESCRIPTOR_NOTES[descriptor]}".format(n=len(ensemble), why=why)
+    note = f"{note} {of_another_kind([look.kind for look in looks], ensemble[0].card)}".rstrip()
     names = tuple(model.card.id for model in ensemble)
     return Suggestions(_cases(ranking, looks), tuple(skipped), _MEASURES[is_ensemble], descriptor, names, note)
 
@@ -248,6 +253,7 @@ def _look(name: str, image: Path | Volume, ensemble: Sequence[Model], on_slice: 
     config = ensemble[0].preprocessing
     model_input = preprocess(volume, config)  # type: ignore[arg-type]  # of slice-wise models
     array, inside = model_input.volume.array, _inside(volume, model_input)
+    kind = looks_like(to_gray(volume.array)[0])
     best: _Look | None = None
     for k in range(array.shape[1]):
         on_slice()
@@ -258,7 +264,7 @@ def _look(name: str, image: Path | Volume, ensemble: Sequence[Model], on_slice: 
             features = tuple(described for _, described in seen if described is not None)
             thumbnail = _thumbnail(array[0, k], inside)
             picture = picture_descriptor(array[0, k])
-            best = _Look(name, _path(image), uncertainty, features, picture, k, array.shape[1], thumbnail)
+            best = _Look(name, _path(image), uncertainty, features, picture, k, array.shape[1], thumbnail, kind)
     assert best is not None  # a volume has a slice
     return best
 

@@ -22,24 +22,22 @@ from numpy.typing import NDArray
 from leanseg.errors import LeanSegError
 from leanseg.inference.hints import NO_HINTS, Hints, SliceHints, check_hints, hint_channels, thinned
 from leanseg.inference.picture_slices import PictureSlices
-from leanseg.inference.prompt_heard import Said, heard
+from leanseg.inference.prompt_heard import Said, heard, read
 from leanseg.inference.questions import Question, next_question
 from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig
 from leanseg.prompts.directions import PictureFrame, unseen
 from leanseg.prompts.parse import Parsed, parse
-from leanseg.prompts.referring_read import unread_remark
+from leanseg.prompts.referring_read import no_description
 from leanseg.prompts.render import summary
-from leanseg.prompts.structure import MODALITIES
+from leanseg.prompts.structure import MODALITIES, NOTHING_SAID
 from leanseg.request import Progress, no_progress, step
 from leanseg.segmentation import Segment, Segmentation
 from leanseg.volume import Volume
 
 FEATURE_MEMORY = 400_000_000
 """Bytes: a brain of 155 slices is kept as a whole by the light model (2.3 MB a slice)."""
-EXPLAINED = 8
-"""A call for at most so many slices is told what was found instead of what is absent, which takes a second answer."""
 Mask = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 
@@ -130,12 +128,15 @@ class TextSession:
         return (*contradictions, *self._slices.warnings(self._modality))
 
     def understand(self, text: str) -> Parsed:
-        """What is understood of a prompt, with warnings about the text, and about the text on this image."""
-        parsed = parse(text)
+        """What is understood of a prompt, with warnings about the text, and about the text on this image; or why a
+        sentence that tells one object from others is refused."""
+        if refusal := no_description(text, self.frame):
+            return Parsed(NOTHING_SAID, refusal=refusal)
+        said, parsed = read(text, self.frame)
         warnings = list(self._slices.contradictions(parsed.prompt.modality, "The prompt says"))
-        if hidden := unseen(text, self.frame):
+        if hidden := unseen(said, self.frame):
             warnings.append(f"These slices cannot show {', '.join(hidden)}; that is not used.")
-        told, is_cut = heard(text, parsed, self.frame, self._engine.encoder)
+        told, is_cut = heard(said, parsed, self.frame, self._engine.encoder)
         if is_cut:
             warnings.append(f"The prompt is longer than the model reads; it hears: {told}")
         return dataclasses.replace(parsed, warnings=(*parsed.warnings, *warnings))
@@ -157,13 +158,15 @@ class TextSession:
                 used: a new prompt alone begins anew, as in training.
 
         Raises:
-            LeanSegError: a slice that does not exist, hints that cannot be meant (`check_hints`), or an earlier mask of
-                another size.
+            LeanSegError: a slice that does not exist, hints that cannot be meant (`check_hints`), an earlier mask of
+                another size, or a sentence that tells one object from others.
             InferenceCancelled: `progress` returned False; nothing but features is kept.
         """
+        if refusal := no_description(text, self.frame):
+            raise LeanSegError(refusal)
         chosen = sorted(set(ks))
         self._check(chosen, hints, earlier or {})
-        said = Said(text, self.frame, self._engine, explains=len(chosen) <= EXPLAINED)
+        said = Said(text, self.frame, self._engine)
         proposals = {}
         for done, k in enumerate(chosen):
             step(progress, done, len(chosen), f"slice {k + 1}")
@@ -195,9 +198,11 @@ class TextSession:
             reason = f"The slice is empty: every value is {value:g}."
             return SliceProposal(nothing > 0, nothing, nothing, 0.0, True, reason, time.perf_counter() - started)
         seen = self._look(k)
-        answer = said.answer(seen.features, self._channels(shown, earlier), shown.shows_a_tumor)
+        hints = self._channels(shown, earlier)
+        answer, reason = said.answer(seen.features, hints, shown.shows_a_tumor), ""
+        if not shown.shows_a_tumor:
+            answer, reason = self._held_against(said, seen, answer, hints)
         probability, uncertainty = self._slices.restored(np.stack([answer.probability, answer.uncertainty]))
-        reason = "" if shown.shows_a_tumor else self._objection(said, seen, answer)
         mask = lesion_mask(probability[np.newaxis], self._postprocessing)[0]
         if reason:
             mask = np.zeros_like(mask)
@@ -208,16 +213,26 @@ class TextSession:
         seconds = time.perf_counter() - started
         return SliceProposal(mask, probability, uncertainty, answer.existence, not mask.any(), reason, seconds)
 
-    def _objection(self, said: Said, seen: _Seen, answer: Answer) -> str:
-        """Why nothing is to be outlined; nothing where something is."""
-        threshold, inside = self._postprocessing.threshold, self._slices.inside
-        if said.asked.says_no or answer.existence < said.asked.threshold:
-            other = said.any_tumor(seen.features, self._slices.size_ji)
-            is_one = other is not None and other.existence >= said.asked.threshold
-            found = None if other is None else (other.probability >= threshold) & inside & is_one
-            return said.asked.absent(answer.existence, found, seen.organ)
+    def _held_against(self, said: Said, seen: _Seen, answer: Answer, hints: Float32) -> tuple[Answer, str]:
+        """The answer, or where it denies the prompt what of any tumor fits it; and why nothing is to be outlined.
+
+        The network denies true prompts, two places above all: on phantoms with two lesions two of five.
+        """
+        asked, threshold, inside = said.asked, self._postprocessing.threshold, self._slices.inside
+        is_there = not asked.says_no and answer.existence >= asked.threshold
         found = (answer.probability >= threshold) & inside
-        return said.asked.elsewhere(found, seen.organ) if said.asked.is_elsewhere(found, seen.organ) else ""
+        is_elsewhere = asked.is_elsewhere(found, seen.organ)
+        if is_there and not is_elsewhere:
+            return answer, ""
+        other = said.any_tumor(seen.features, hints)
+        any_tumor = (other.probability >= threshold) & inside & (other.existence >= asked.threshold)
+        meant = asked.meant_of(any_tumor, seen.organ)
+        if meant.any():
+            named_alone = np.where(any_tumor & ~meant, np.float32(0), other.probability)
+            return dataclasses.replace(other, probability=named_alone), ""
+        if is_there:
+            return answer, asked.elsewhere(found, seen.organ)
+        return answer, asked.absent(answer.existence, any_tumor, seen.organ)
 
     def _channels(self, shown: SliceHints, earlier: Mask | None) -> Float32:
         """(4, j, i) on the model grid."""
@@ -250,7 +265,7 @@ def segment_by_text(
     `warnings` (one line each).
 
     Raises:
-        IncompatibleInputError, InferenceCancelled: as `TextSession` and its `propose`.
+        LeanSegError, IncompatibleInputError, InferenceCancelled: as `TextSession` and its `propose`.
     """
     session = TextSession(model, volume, parse(text).prompt.modality, memory_bytes=0)
     parsed = session.understand(text)
@@ -258,8 +273,6 @@ def segment_by_text(
     probability = np.stack([one.probability * (not one.is_absent) for one in proposals])
     labelmap = np.stack([one.mask for one in proposals]) * np.uint8(labels[0].value)
     warnings = [*session.warnings, *parsed.warnings]
-    if remark := unread_remark(text, session.frame):
-        warnings.append(remark)
     if all(one.is_absent for one in proposals):
         warnings.append(max(proposals, key=lambda one: one.existence).reason)
     notes = {

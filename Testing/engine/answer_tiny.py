@@ -9,7 +9,6 @@ Attention is p / sum p in every stage.
 """
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from leanseg.inference.question_answering import QuestionAnsweringConfig
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
 from Testing.engine.text_tiny import _serialized
 from Testing.engine.tiny import CARD, SIZE_JI
 
@@ -42,7 +40,7 @@ def tokenizer_json() -> str:
 def write_answer_bundle(folder: Path, **changes: Any) -> Bundle:
     """`changes`: of `QuestionAnsweringConfig`, but `card` of the card."""
     tokenizer = tokenizer_json().encode()
-    file = FileCard("tokenizer.json", hashlib.sha256(tokenizer).hexdigest(), len(tokenizer))
+    file = file_card("tokenizer.json", tokenizer)
     card_changes = changes.pop("card", {})
     config = QuestionAnsweringConfig(file, ANSWERS, TYPES, LENGTH, grid=2, confidence_threshold=0.7)
     card = replace(
@@ -60,9 +58,7 @@ def write_answer_bundle(folder: Path, **changes: Any) -> Bundle:
             **card_changes,
         },
     )
-    bundle = write_bundle(card, {"image_fp32": _image(), "question_fp32": _question()}, b"no weights", folder)
-    (folder / "tokenizer.json").write_bytes(tokenizer)
-    return bundle
+    return write_bundle(card, {"image_fp32": _image(), "question_fp32": _question()}, b"no weights", folder, tokenizer)
 
 
 def _image() -> bytes:

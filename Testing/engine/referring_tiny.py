@@ -8,7 +8,6 @@ it refers to.
 """
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,7 @@ from leanseg.inference.referring import ReferringConfig
 from leanseg.prompts.referring import EXPRESSIONS
 from leanseg.prompts.referring_words import NOUNS, sentence
 from leanseg.prompts.word_pieces import words_of
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
 from Testing.engine.text_tiny import _serialized, halves
 from Testing.engine.tiny import CARD, GAIN, SIZE_JI
 
@@ -51,7 +49,7 @@ def tokenizer_json() -> str:
 def write_referring_bundle(folder: Path, **changes: Any) -> Bundle:
     """`changes`: of `ReferringConfig`, but `card` of the card."""
     tokenizer = tokenizer_json().encode()
-    file = FileCard("tokenizer.json", hashlib.sha256(tokenizer).hexdigest(), len(tokenizer))
+    file = file_card("tokenizer.json", tokenizer)
     card_changes = changes.pop("card", {})
     config = ReferringConfig(file, LENGTH, grid_ji=GRID)
     card = replace(
@@ -67,9 +65,7 @@ def write_referring_bundle(folder: Path, **changes: Any) -> Bundle:
             **card_changes,
         },
     )
-    bundle = write_bundle(card, {"referring_fp32": referring_graph()}, b"no weights", folder)
-    (folder / "tokenizer.json").write_bytes(tokenizer)
-    return bundle
+    return write_bundle(card, {"referring_fp32": referring_graph()}, b"no weights", folder, tokenizer)
 
 
 def referring_graph() -> bytes:

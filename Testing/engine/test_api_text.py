@@ -1,5 +1,6 @@
 """The facade with a text-guided model."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leanseg.api import load_engine, segment
+from leanseg.api import list_models, load_engine, segment
+from leanseg.doctor import examine
 from leanseg.errors import BundleError, IncompatibleInputError, LeanSegError
 from leanseg.processing.postprocess import PostprocessingConfig
 from leanseg.volume import Volume
+from leanseg.weights.bundle import read_bundle
 from Testing.engine.text_tiny import text_graphs, write_text_bundle
 from Testing.engine.tiny import dark_on_bright, dice, ellipse
 
@@ -81,6 +84,33 @@ def test_a_damaged_or_missing_tokenizer_is_refused(told: Path) -> None:
     (told / "tokenizer.json").unlink()
     with pytest.raises(BundleError, match=r"lacks tokenizer\.json"):
         load_engine("told")
+
+
+def test_the_tokenizer_is_one_of_the_files_that_the_model_needs(told: Path) -> None:
+    bundle = read_bundle(told)
+    file = bundle.card.tokenizer
+    assert file is not None and file.bytes == (told / "tokenizer.json").stat().st_size
+    sizes = {path.name: path.stat().st_size for path in told.iterdir() if path.suffix in (".onnx", ".json")}
+    assert bundle.card.bytes_of("fp32") == sum(sizes.values()) - sizes["card.json"]
+    other = dataclasses.replace(bundle.card, engine_config={"tokenizer": {"file": "t", "sha256": "0", "bytes": 1}})
+    assert other.checksum("fp32") != bundle.card.checksum("fp32"), "other words, another model"
+    bundle.check()
+    (told / "tokenizer.json").unlink()
+    with pytest.raises(BundleError, match=r"^The bundle \S+ lacks tokenizer\.json \(No such file.*\)\. Restore"):
+        bundle.check()
+    [line] = [row for row in examine() if row[0] == "model told"]
+    assert line[1] == "cannot be used" and "lacks tokenizer.json" in line[2] and "\n" not in line[2]
+
+
+def test_a_card_whose_tokenizer_is_no_file_is_no_card(told: Path) -> None:
+    path = told / "card.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for entry in ("tokenizer.json", {"file": "tokenizer.json"}):
+        values["engine_config"]["tokenizer"] = entry
+        path.write_text(json.dumps(values), encoding="utf-8")
+        with pytest.raises(BundleError, match=r"The card of told cannot be used: .*tokenizer"):
+            read_bundle(told)
+    assert all(card.id != "told" for card in list_models())
 
 
 def test_a_bundle_without_one_of_the_graphs_is_refused(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from leanseg.api import Model, load_engine, segment
+from leanseg.errors import LeanSegError
 from leanseg.guided_session import GuidedSession, ParsedReference
-from leanseg.inference.hints import Click, Hints
+from leanseg.inference.hints import NO_HINTS, Click, Hints
+from leanseg.prompts.structure import NOTHING_SAID
+from leanseg.references import refer
 from leanseg.referring_session import ReferringSession
 from leanseg.text_session import TextSession
 from leanseg.volume import Volume, VolumeGeometry
@@ -54,11 +58,30 @@ def test_a_description_goes_to_the_model_that_reads_those(guided: GuidedSession)
     assert guided.understand("small mass, left").prompt.size == "small"
 
 
-def test_a_sentence_that_cannot_be_read_is_taken_for_a_description_and_a_line_says_why(guided: GuidedSession) -> None:
-    parsed = guided.understand("not the leftmost lesion")
-    assert not isinstance(parsed, ParsedReference)
-    assert parsed.warnings[0].startswith("Negation") and parsed.warnings[0].endswith("It is taken for a description.")
-    assert not hasattr(guided.propose([0], "not the leftmost lesion")[0], "heat_map")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("not the leftmost lesion", 'Negation ("not") is not read. Say which object is meant'),
+        ("the one with the largest below it", '"with" makes the other object the one that is meant. Say the'),
+    ],
+)
+def test_a_sentence_that_cannot_be_read_is_refused_and_nothing_is_computed(
+    guided: GuidedSession, text: str, line: str
+) -> None:
+    parsed = guided.understand(text)
+    assert parsed.refusal.startswith(line) and parsed.prompt == NOTHING_SAID and not guided.refers(text)
+    for hints in (NO_HINTS, Hints(clicks=(Click((0.0, 4.0, 30.0), True),))):
+        with pytest.raises(LeanSegError, match=re.escape(line)):
+            guided.propose([0], text, hints)
+    assert guided.text.remembered == (), "no slice was looked at"
+
+
+def test_what_is_a_description_too_is_taken_for_one_and_a_line_says_why(guided: GuidedSession) -> None:
+    text = "the largest lesion in the upper left"
+    parsed = guided.understand(text)
+    assert parsed.warnings[0].startswith("One side is read") and not parsed.refusal
+    assert parsed.warnings[0].endswith("It is taken for a description.") and parsed.prompt.size == "large"
+    assert not hasattr(guided.propose([0], text)[0], "heat_map")
 
 
 def test_clicks_correct_what_a_sentence_gave(guided: GuidedSession) -> None:
@@ -78,9 +101,23 @@ def test_clicks_correct_what_a_sentence_gave(guided: GuidedSession) -> None:
     assert elsewhere.mask[40, 10] and not elsewhere.mask[j, i], "where nothing was proposed, pointing counts alone"
 
 
-def test_a_model_without_sentences_says_so(models: Path) -> None:
+def test_a_model_of_descriptions_refuses_such_sentences_and_looks_at_nothing(models: Path) -> None:
     described = load_engine(str(write_text_bundle(models / "described").folder))
     dark = picture().with_array(255 - picture().array)
-    for prompt, is_said in (("second from the left", True), ("the largest one", False), ("mass, left", False)):
-        warnings = segment(dark, described, prompt=prompt).notes["warnings"]
-        assert any("cm_mask_sd" in line for line in warnings) == is_said, prompt
+    session = TextSession(described, dark)
+    for prompt in ("second from the left", "the one with the largest below it"):
+        line = f'"{prompt}" tells one object from others by rank, order or relation.'
+        assert session.understand(prompt).refusal.startswith(line)
+        with pytest.raises(LeanSegError, match=re.escape(line)):
+            session.propose([0], prompt)
+        with pytest.raises(LeanSegError, match=re.escape(line)):
+            segment(dark, described, prompt=prompt)
+    assert session.remembered == ()
+    for prompt in ("the largest one", "mass, left", ""):
+        assert segment(dark, described, prompt=prompt).mask("lesion").any()
+
+
+def test_the_facade_of_sentences_refuses_a_relation_the_other_way_round(model: Model) -> None:
+    for ask in (lambda text: refer(picture(), text, model), lambda text: segment(picture(), model, prompt=text)):
+        with pytest.raises(LeanSegError, match='"with" makes the other object the one that'):
+            ask("the one with the largest below it")

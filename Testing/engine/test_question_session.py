@@ -187,3 +187,10 @@ def test_only_a_model_that_answers_may_do_without_labels(tmp_path: Path) -> None
     (bundle.folder / "card.json").write_text(card.to_json(), encoding="utf-8")
     with pytest.raises(BundleError, match="no label"):
         load_engine(str(bundle.folder))
+
+
+def test_a_probability_just_below_the_threshold_reads_as_less(tmp_path: Path) -> None:
+    model = load_engine(str(write_answer_bundle(tmp_path / "strict", confidence_threshold=0.5021).folder))
+    answer = QuestionSession(model, view()).ask("Is it bright?")
+    assert not answer.is_told and f"{answer.confidence:.0%}" == "50%"
+    assert any("probability of 50.0%; below 50.2% too many" in line for line in answer.warnings)

@@ -254,3 +254,18 @@ def test_the_result_is_a_proposal_like_any_other(model: Model) -> None:
     names = {field.name for field in dataclasses.fields(found)}
     assert {"mask", "probability", "uncertainty", "existence", "is_absent", "reason", "seconds"} <= names
     assert found.uncertainty.min() >= 0 and found.uncertainty.max() <= 1
+
+
+def test_of_images_that_it_may_not_have_learned_it_is_said_what_it_learned(model: Model) -> None:
+    said = ReferringSession(model, patient(L, P), "mri").refer("the leftmost lesion", 1).warnings
+    (line,) = [line for line in said if line.startswith("It learned from ")]
+    assert "MRI of the brain" in line and "\n" not in line
+    echoes = ReferringSession(model, picture(), "ultrasound").refer("the leftmost lesion")
+    assert not any("It learned from" in line for line in echoes.warnings)
+
+
+def test_leftmost_in_the_image_is_the_left_of_the_picture(model: Model) -> None:
+    """Column 0 is the patient's right here, and left in the picture."""
+    found = ReferringSession(model, patient(L, P)).refer("leftmost lesion in the image", 1)
+    assert dice(found.mask, FIRST) > 0.9
+    assert "Left of the picture is the patient's right here, and is read so." in found.warnings

@@ -1,6 +1,8 @@
 """The models that come with LeanSeg: whole, small, and right on the built-in cases, on which nothing is tuned."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from leanseg.api import Model, load_engine, segment
+from leanseg.brain_phantom import BrainPhantom, brain_phantom
 from leanseg.phantom import Kind, Phantom, ultrasound_phantom
+from leanseg.volume import Volume, VolumeGeometry
 from leanseg.weights.bundle import read_bundle
 from leanseg.weights.store import SHIPPED_MODELS
 from Testing.engine.tiny import dice
 
 MAX_INT8_BYTES = 2_600_000
+WELL_OUTLINED = 0.85
 SEEDS = range(1, 6)
 NORMAL_SEEDS = range(1, 21)
 
@@ -77,3 +82,54 @@ def test_int8_and_fp32_outline_a_lesion_alike(outlined: dict[str, dict[Kind, lis
     pairs = zip(outlined["int8"][kind], outlined["fp32"][kind], strict=True)
     dices = [dice(int8_mask, fp32_mask) for (_, int8_mask), (_, fp32_mask) in pairs]
     assert min(dices) > 0.97, [round(d, 4) for d in dices]
+
+
+# ── brains ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module", params=["med_danet_v2", "med_danet"])
+def brain_model(request: pytest.FixtureRequest) -> Model:
+    return load_engine(str(SHIPPED_MODELS / request.param))
+
+
+def thick(phantom: BrainPhantom) -> BrainPhantom:
+    """The same voxels, each cut into 3 x 3: as many columns and rows as a scanner may interpolate."""
+
+    def cut(volume: Volume) -> Volume:
+        small = volume.array.repeat(3, axis=2).repeat(3, axis=3)
+        to_whole = np.diag([1 / 3, 1 / 3, 1, 1])
+        to_whole[:2, 3] = -1 / 3  # the middle of the first of three lies a third of a voxel before that of all
+        return Volume(small, VolumeGeometry(small.shape[1:], volume.geometry.ijk_to_ras @ to_whole))
+
+    truth = {name: mask.repeat(3, axis=1).repeat(3, axis=2) for name, mask in phantom.truth.items()}
+    return BrainPhantom({name: cut(volume) for name, volume in phantom.volumes.items()}, truth)
+
+
+def oblique(phantom: BrainPhantom) -> BrainPhantom:
+    """Sagittal slices of a head that is turned by 15 degrees in the scanner."""
+    cos, sin = math.cos(math.radians(15)), math.sin(math.radians(15))
+    turned = np.array([[cos, 0, sin, 0], [0, 1, 0, 0], [-sin, 0, cos, 0], [0, 0, 0, 1]])
+    to_axial = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # i, j, k are j, k, i there
+
+    def sagittal(volume: Volume) -> Volume:
+        array = np.ascontiguousarray(volume.array.transpose(0, 3, 1, 2))
+        return Volume(array, VolumeGeometry(array.shape[1:], turned @ volume.geometry.ijk_to_ras @ to_axial))
+
+    truth = {name: mask.transpose(2, 0, 1) for name, mask in phantom.truth.items()}
+    return BrainPhantom({name: sagittal(volume) for name, volume in phantom.volumes.items()}, truth)
+
+
+@pytest.mark.parametrize(
+    ("spacing_kji_mm", "scanned"),
+    [((1.5, 1.5, 1.5), None), ((5.0, 1.0, 1.0), thick), ((3.0, 1.5, 1.5), oblique)],
+    ids=["isotropic", "thick slices", "oblique"],
+)
+def test_the_tumor_of_a_brain_is_outlined(
+    brain_model: Model,
+    spacing_kji_mm: tuple[float, float, float],
+    scanned: Callable[[BrainPhantom], BrainPhantom] | None,
+) -> None:
+    phantom = brain_phantom(spacing_kji_mm)
+    phantom = phantom if scanned is None else scanned(phantom)
+    whole = segment(phantom.volumes, brain_model).nested_masks()[0]
+    assert dice(whole, phantom.truth["WT"]) >= WELL_OUTLINED

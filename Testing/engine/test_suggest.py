@@ -80,6 +80,16 @@ def test_one_model_suggests_what_it_is_unsure_of_and_says_how(pool: list[Path]) 
     assert all(case.coverage == case.covered == 0 for case in result.cases[2:])
 
 
+def test_images_that_the_model_did_not_learn_from_are_counted(models_folder: Path) -> None:
+    """The card says US; noise is the same along rows and columns, in echoes it is not."""
+    noise = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
+    echoes = np.repeat(noise[:, :, ::4], 4, axis=2)
+    volumes = [Volume(array[np.newaxis, np.newaxis], VolumeGeometry((1, 64, 64))) for array in (*noise, *echoes)]
+    note = suggest_cases(volumes, "tiny").note
+    assert "2 of 4 images do not look like ultrasound: tiny learned from US alone and knows little of them." in note
+    assert "do not look" not in suggest_cases(volumes[2:], "tiny").note
+
+
 def test_several_models_are_an_ensemble(pool: list[Path], ensemble: list[str]) -> None:
     result = suggest_cases(pool, ensemble, k=3, candidates=6)
     assert result.measure == "ensemble standard deviation" and "of 2 models" in result.note

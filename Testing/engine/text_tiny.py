@@ -10,7 +10,6 @@ The features are the slice and b.
 """
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from leanseg.inference.text_prompted import TextPromptedConfig
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
 from Testing.engine.tiny import CARD, GAIN, LEVEL, SIZE_JI
 
 LENGTH, WIDTH = 12, 4
@@ -44,7 +42,7 @@ def tokenizer_json() -> str:
 def write_text_bundle(folder: Path, **changes: Any) -> Bundle:
     """`changes`: of `TextPromptedConfig`, but `card` of the card."""
     tokenizer = tokenizer_json().encode()
-    file = FileCard("tokenizer.json", hashlib.sha256(tokenizer).hexdigest(), len(tokenizer))
+    file = file_card("tokenizer.json", tokenizer)
     card_changes = changes.pop("card", {})
     config = TextPromptedConfig(file, LENGTH, WIDTH, hint_radius_px=RADIUS_PX)
     card = replace(
@@ -58,9 +56,7 @@ def write_text_bundle(folder: Path, **changes: Any) -> Bundle:
         engine_config=dataclasses.asdict(replace(config, **changes)),
         **card_changes,
     )
-    bundle = write_bundle(card, text_graphs(), b"no weights", folder)
-    (folder / "tokenizer.json").write_bytes(tokenizer)
-    return bundle
+    return write_bundle(card, text_graphs(), b"no weights", folder, tokenizer)
 
 
 def text_graphs() -> dict[str, bytes]:

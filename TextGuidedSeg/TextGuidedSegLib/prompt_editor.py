@@ -102,8 +102,10 @@ class PromptEditor:
         from leanseg.prompts.render import summary
 
         ui, understood = self._ui, getattr(parsed, "answered_by", "") or summary(parsed.prompt)
-        ui.parsedLabel.setText(understood or (_("any tumor") if self.text.strip() else _("Nothing said: any tumor.")))
+        nothing = _("nothing, it is not read") if parsed.refusal else _("any tumor")
+        ui.parsedLabel.setText(understood or (nothing if self.text.strip() else _("Nothing said: any tumor.")))
         warnings = parsed.warnings if self.text.strip() else ()
+        warnings = (parsed.refusal,) if parsed.refusal else warnings
         ui.warningsLabel.setText("\n".join(warnings))
         ui.warningsLabel.setVisible(bool(warnings))
 

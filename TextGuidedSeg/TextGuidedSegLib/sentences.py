@@ -1,28 +1,17 @@
-"""Which model answers a text, and what is said about that: a description, or a sentence that tells one of several."""
+"""What is understood of a text, and where it is looked for: a description, or a sentence that tells one of several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
-
-from slicer.i18n import tr as _
 
 
 def understood(sessionNow: Callable[[], Any], text: str) -> Any:
     """`Parsed`; with a session (None before it is made), also how it goes with the image."""
-    from leanseg.guided_session import GuidedSession
     from leanseg.prompts.parse import parse
-    from leanseg.prompts.referring_read import unread_remark
 
     session = sessionNow()
-    if session is None:
-        return parse(text)
-    parsed = session.understand(text)
-    remark = "" if isinstance(session, GuidedSession) else unread_remark(text, session.frame)
-    if not remark:
-        return parsed
-    return replace(parsed, warnings=(*parsed.warnings, _("{remark} None is installed.").format(remark=remark)))
+    return parse(text) if session is None else session.understand(text)
 
 
 def slicesFor(session: Any, logic: Any, text: str, current: int, chosen: tuple[int, int]) -> tuple[int, int]:

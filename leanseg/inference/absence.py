@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leanseg.prompts.describe import describe, fits
+from leanseg.prompts.describe import components_named, describe, fits, places_held
 from leanseg.prompts.directions import PictureFrame, named, pictured
 from leanseg.prompts.render import joined_places, summary
 from leanseg.prompts.structure import StructuredPrompt
@@ -35,25 +35,35 @@ class Asked:
         is_there = describe(mask, organ).number != "no"
         return bool(where.locations) and is_there and not fits(mask, where, organ)
 
+    def meant_of(self, any_tumor: Mask, organ: Mask) -> Mask:
+        """(j, i) components of what is found without the prompt that the prompt means; empty where it fits none.
+
+        One of two places where something is, and fewer masses than were said, are no reason to deny what is there: the
+        network overlooks masses. A place means its own cells alone: with those nearby too, on the validation part of
+        BUSI 11 more of 162 wrong places were outlined, for 3 more of 66 sides that were right.
+        """
+        said = pictured(self.prompt, self.frame)
+        met = replace(said, locations=places_held(any_tumor, said, organ))
+        is_meant = bool(met.locations or not said.locations) and fits(any_tumor, replace(met, number=""), organ)
+        return components_named(any_tumor, met, organ) if is_meant and not self.says_no else np.zeros_like(any_tumor)
+
     def elsewhere(self, mask: Mask, organ: Mask) -> str:
         """E.g. `The prompt says upper left; what looks like a tumor lies lower right.`"""
         said, found = joined_places(self.prompt.locations), self._places_of(mask, organ)
         return f"The prompt says {said}; what looks like a tumor lies {found}."
 
-    def absent(self, existence: float, any_tumor: Mask | None, organ: Mask) -> str:
+    def absent(self, existence: float, any_tumor: Mask, organ: Mask) -> str:
         """Why nothing is outlined where the network or the prompt says that there is no such tumor.
 
-        `any_tumor`: (j, i) what is found without the prompt, empty if nothing is; None: nobody looked.
+        `any_tumor`: (j, i) what is found without the prompt, empty if nothing is.
         """
-        is_seen = any_tumor is not None and describe(any_tumor, organ).number != "no"
+        is_seen = describe(any_tumor, organ).number != "no"
         if self.says_no:
             reason = "The prompt says that there is no tumor."
-            if is_seen and any_tumor is not None:
+            if is_seen:
                 reason += f" What looks like one lies {self._places_of(any_tumor, organ)}; a click there outlines it."
             return reason
         figures = f"probability to exist {existence:.2f}; {self.threshold:.2f} is needed"
-        if any_tumor is None:
-            return f"Nothing here fits the prompt ({figures})."
         if not is_seen:
             return f"Nothing here looks like a tumor ({figures})."
         if self.is_elsewhere(any_tumor, organ):

@@ -8,6 +8,7 @@ that words can be translated. The trace undoes everything once (invariant 2 of A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from leanseg.processing.intensity import to_gray
 from leanseg.processing.preprocess import PreprocessingConfig, preprocess
 from leanseg.prompts.directions import PictureFrame
 from leanseg.volume import OPPOSITE, Volume, VolumeGeometry
+from leanseg.weights.card import ModelCard
 
 NO_FRAME = PictureFrame()
 _NAMES = {"ultrasound": "ultrasound", "mri": "MRI"}
@@ -191,6 +193,20 @@ def looks_like(array: NDArray[np.generic]) -> str:
         return ""
     ratio = float(np.median(ratios))
     return "ultrasound" if ratio > _ULTRASOUND_RATIO else "other" if ratio < _OTHER_RATIO else ""
+
+
+def of_another_kind(kinds: Sequence[str], card: ModelCard) -> str:
+    """One line where images look like none that a model learned from; nothing else. `kinds`: of `looks_like`."""
+    learned = {kind.strip() for kind in card.modality.split(",")}
+    knows_ultrasound = "US" in learned
+    if len(learned) != 1:
+        return ""
+    number = sum(kind == ("other" if knows_ultrasound else "ultrasound") for kind in kinds)
+    if not number:
+        return ""
+    look = "do not look" if knows_ultrasound else "look"
+    why = f"{card.id} learned from {card.modality} alone and knows little of them."
+    return f"{number} of {len(kinds)} images {look} like ultrasound: {why}"
 
 
 def _down_by_across(values: NDArray[np.generic]) -> float | None:

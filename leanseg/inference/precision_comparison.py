@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,16 @@ from leanseg.weights.card import ModelCard
 FIRST_ALONE, SECOND_ALONE, OTHER_LABEL = 1, 2, 3
 
 
+class CardDice(NamedTuple):
+    """Mean Dice of cases that a model was not trained on."""
+
+    test: Literal["validation", "cross-validation"]
+    """`validation`: of its own validation part. `cross-validation`: of models like it, where it has seen all cases."""
+    region: str
+    """`WT` of brains; empty where there is one label."""
+    mean: float
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two that are compared."""
@@ -30,8 +40,8 @@ class Side:
     """Of all files that run."""
     seconds: float
     """Median of a segmentation of this image on this machine, without reading it."""
-    validation_dice: float | None
-    """On the validation split, from the card; None where it holds none."""
+    dice: CardDice | None
+    """What the card says of this precision; None where it says nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +58,11 @@ class PrecisionComparison:
 
     @property
     def dice_change(self) -> float | None:
-        """Validation Dice of the second less that of the first, where both cards hold one."""
-        if self.first.validation_dice is None or self.second.validation_dice is None:
+        """Dice of the second less that of the first, where both cards hold one of the same kind."""
+        first, second = self.first.dice, self.second.dice
+        if first is None or second is None or first[:2] != second[:2]:
             return None
-        return self.second.validation_dice - self.first.validation_dice
+        return second.mean - first.mean
 
 
 @dataclass(frozen=True)
@@ -99,16 +110,24 @@ def disagreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
     return np.select(kinds, [FIRST_ALONE, SECOND_ALONE, OTHER_LABEL], default=0).astype(np.uint8)
 
 
-def validation_dice(card: ModelCard, precision: str) -> float | None:
-    """What the card says; None where it does not."""
-    figures: Any = card.metrics.get("validation", {})
-    for key in (precision, "dice"):
+def card_dice(card: ModelCard, precision: str) -> CardDice | None:
+    """What the card says of a precision; None where it says nothing."""
+    for region in ("", "WT"):
+        mean = _figure(card.metrics, "validation", precision, f"dice_{region}".rstrip("_"))
+        if mean is not None:
+            return CardDice("validation", region, mean)
+    mean = _figure(card.metrics, "cross_validation", "dice_WT", "mean")
+    if mean is None or card.metrics["cross_validation"].get("precision") != precision:
+        return None
+    return CardDice("cross-validation", "WT", mean)
+
+
+def _figure(figures: Any, *keys: str) -> float | None:
+    for key in keys:
         figures = figures.get(key) if isinstance(figures, dict) else None
     return float(figures) if isinstance(figures, (int, float)) else None
 
 
 def _side(runner: Runner, seconds: list[float]) -> Side:
     card, precision = runner.card, runner.precision
-    return Side(
-        card.id, precision, card.bytes_of(precision), statistics.median(seconds), validation_dice(card, precision)
-    )
+    return Side(card.id, precision, card.bytes_of(precision), statistics.median(seconds), card_dice(card, precision))

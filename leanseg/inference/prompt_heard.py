@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
 from leanseg.prompts.directions import PictureFrame, pictured_text
 from leanseg.prompts.encoder import TextEncoder
 from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
+from leanseg.prompts.picture_sides import in_words_of_the_patient
 from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID
 
@@ -18,14 +21,25 @@ ANY_TUMOR = render(NOTHING_SAID)
 Float32 = NDArray[np.float32]
 
 
-def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) -> tuple[str, bool]:
-    """What the network is told, and whether that is shorter than what was typed.
+def read(text: str, frame: PictureFrame) -> tuple[str, Parsed]:
+    """A prompt in words of the patient, and what is understood of it, with spans of what was typed."""
+    said, remarks = in_words_of_the_patient(text, frame)
+    parsed = parse(text)
+    if remarks:
+        parsed = replace(parsed, prompt=parse(said).prompt, warnings=(*parsed.warnings, *remarks))
+    return said, parsed
 
-    A text of which nothing is understood would lead it anywhere. Of one that is too long it would hear the beginning
-    alone, so it is told what was understood.
+
+def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) -> tuple[str, bool]:
+    """What the network is told, and whether that is shorter than what was typed, for a `text` in words of the patient.
+
+    A text of which nothing is understood would lead it anywhere, and what is denied would be heard as said. Of one that
+    is too long it would hear the beginning alone, so it is told what was understood.
     """
     if not parsed.understood:
         return ANY_TUMOR, False
+    if parsed.is_partly_unread:
+        return pictured_text(render(parsed.prompt), frame), False
     typed = pictured_text(text[:MAX_CHARACTERS], frame)
     if encoder.embed(typed).padding.any():
         return typed, False
@@ -35,11 +49,10 @@ def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) 
 class Said:
     """A prompt, and what the network hears of it."""
 
-    def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine, explains: bool) -> None:
-        parsed = parse(text)
+    def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine) -> None:
+        text, parsed = read(text, frame)
         self.asked = Asked(parsed.prompt, frame, engine.config.existence_threshold)
         self._engine = engine
-        self._explains = explains
         self._embedding = engine.encoder.embed(heard(text, parsed, frame, engine.encoder)[0])
 
     def answer(self, features: Features, hints: Float32, shows_a_tumor: bool) -> Answer:
@@ -47,9 +60,6 @@ class Said:
         embedding = self._engine.encoder.embed(ANY_TUMOR) if self.asked.says_no and shows_a_tumor else self._embedding
         return self._engine.answer(features, embedding, hints)
 
-    def any_tumor(self, features: Features, size_ji: tuple[int, int]) -> Answer | None:
-        """The answer without prompt and hints; None where nobody is told."""
-        if not self._explains:
-            return None
-        nothing = self._engine.nothing_shown(size_ji)
-        return self._engine.answer(features, self._engine.encoder.embed(ANY_TUMOR), nothing)
+    def any_tumor(self, features: Features, hints: Float32) -> Answer:
+        """The answer without the prompt."""
+        return self._engine.answer(features, self._engine.encoder.embed(ANY_TUMOR), hints)

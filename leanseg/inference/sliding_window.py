@@ -6,6 +6,7 @@ Windows, weights and padding are those of MONAI's `sliding_window_inference`, wh
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +97,14 @@ class SlidingWindowEngine:
         results = self.graph({"image": np.ascontiguousarray(window[..., ::-1]) if mirrored else window})
         p = checked(results, "probabilities", (1, self._labels, *window.shape[2:]))
         return np.asarray(p[0, ..., ::-1] if mirrored else p[0])
+
+
+def seconds_of_window(engine: SlidingWindowEngine, channels: int) -> float:
+    """How long one window takes on this machine; the first after loading takes a little longer."""
+    noise = np.random.default_rng(0).standard_normal((1, channels, *engine.config.window_kji), np.float32)
+    started = time.perf_counter()
+    engine.graph({"image": noise})
+    return time.perf_counter() - started
 
 
 def window_boxes(shape_kji: tuple[int, int, int], config: SlidingWindowConfig) -> list[tuple[slice, slice, slice]]:

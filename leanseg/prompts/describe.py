@@ -115,6 +115,12 @@ def fits(mask: Mask, prompt: StructuredPrompt, organ: Mask | None = None) -> boo
     return not ((prompt.shape == "round" and shape in jagged) or (prompt.shape in jagged and shape == "round"))
 
 
+def places_held(mask: Mask, prompt: StructuredPrompt, organ: Mask | None = None) -> tuple[Location, ...]:
+    """Of the places of a prompt those in whose cells of the 3 x 3 grid a mass of a (j, i) mask lies."""
+    masses = [mass for mass in _masses(mask, organ) if mass.area >= MIN_PIXELS]
+    return tuple(place for place in prompt.locations if any(mass.lies(place, roughly=False) for mass in masses))
+
+
 def _named(masses: list[_Mass], prompt: StructuredPrompt) -> list[_Mass]:
     if prompt.locations:
         kept: set[int] = set()

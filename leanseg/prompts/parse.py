@@ -38,6 +38,10 @@ class Parsed:
     """Words that were not understood, as typed, each once"""
     warnings: tuple[str, ...] = ()
     """One sentence or two each, for the person who typed the text"""
+    refusal: str = ""
+    """Why nothing is looked for, and what to say instead, one line; empty where something is"""
+    is_partly_unread: bool = False
+    """Whether it denies or excepts a part, or leaves a choice: what is typed then means another thing than `prompt`"""
 
 
 def parse(text: str) -> Parsed:
@@ -58,7 +62,8 @@ def parse(text: str) -> Parsed:
     warnings += _read_with_care(words)
     warnings += contradictions
     understood = tuple(Span(word.start, word.end, meaning) for word in words if (meaning := _meaning(word)))
-    return Parsed(prompt, understood, ignored, tuple(warnings))
+    is_partly_unread = bool(_choices(words)) or any(word.kind in ("negated", "excepted") for word in words)
+    return Parsed(prompt, understood, ignored, tuple(warnings), is_partly_unread=is_partly_unread)
 
 
 def _meaning(word: Word) -> str:
@@ -137,10 +142,17 @@ def _disagreements(prompt: StructuredPrompt) -> list[str]:
 
 
 def _negations(words: list[Word]) -> list[Word]:
-    """Words as they are meant: `absent` for "no mass", `negated` for "no shadowing", `article` only before a mass."""
+    """Words as they are meant: `absent` for "no mass", `negated` for "no shadowing", `excepted` for "but the left one",
+    `article` only before a mass."""
     meant = list(words)
     for n, word in enumerate(words):
-        if word.kind in ("no", "not"):
+        if meant[n].kind == "filler":  # of a negation or an exception
+            continue
+        if word.kind == "except":
+            end = _excepted(words, n)
+            meant[n] = replace(word, kind="excepted", text=_between(words[n : end + 1]), end=words[end].end)
+            meant[n + 1 : end + 1] = [replace(other, kind="filler") for other in words[n + 1 : end + 1]]
+        elif word.kind in ("no", "not"):
             last = _negated(words, n)
             if last is None or words[last].kind in ("mass", "number"):
                 meant[n] = replace(word, kind="absent")
@@ -174,6 +186,22 @@ def _negated(words: list[Word], n: int) -> int | None:
     return attribute if any(word.kind == "mass" for word in words[:n]) else None
 
 
+def _excepted(words: list[Word], n: int) -> int:
+    """The last word of the exception that begins at `n`: that of its clause."""
+    ends = (m for m in range(n + 1, len(words)) if any(sign in words[m].gap for sign in ",;.:\n"))
+    return next(ends, len(words)) - 1
+
+
+def _choices(words: list[Word]) -> list[str]:
+    """Of places, e.g. `left or right`; of what has one field alone, the first holds."""
+    meant = [word for word in words if word.kind not in ("filler", "article")]
+    return [
+        f"{one.text} or {other.text}"
+        for one, join, other in zip(meant, meant[1:], meant[2:], strict=False)
+        if join.kind == "join" and join.text.lower() == "or" and {one.kind, other.kind} <= {*KINDS}
+    ]
+
+
 def _before_mass(words: list[Word]) -> bool:
     following = [word for word in words if word.kind not in (*_ATTRIBUTES, "filler", "no field", "unknown")]
     return bool(following) and following[0].kind == "mass"
@@ -198,7 +226,7 @@ def _not_understood(text: str, words: list[Word], ignored: tuple[str, ...], prom
         warnings.append(f"Not understood: {_quoted(ignored)}.{advice}")
     if pictures := [sign for sign in dict.fromkeys(text) if unicodedata.category(sign) in ("So", "Co", "Cs", "Cn")]:
         warnings.append(f"Signs such as {_quoted(pictures)} are not read.")
-    if prompt == NOTHING_SAID and not any(word.kind in ("mass", "negated") for word in words):
+    if prompt == NOTHING_SAID and not any(word.kind in ("mass", "negated", "excepted") for word in words):
         warnings.append("Nothing of this says what to look for: any tumor is looked for.")
     return warnings
 
@@ -214,6 +242,8 @@ def _read_with_care(words: list[Word]) -> list[str]:
             warnings.append(f'"{word.text} {after.text}" is read as the shape of the mass: {word.value}.')
         if after.text.lower() in ("breast", "brain") and word.value in ("left", "right"):
             warnings.append(f'"{word.text} {after.text}" is read as a place in the image: {word.value}.')
+    if choices := _choices(words):
+        warnings.append(f'"or" is not read: {_quoted(choices)} is taken for "and". Say the one that is meant.')
     said = {kind: list(dict.fromkeys(word.text for word in words if word.kind == kind)) for kind in _ABOUT}
     warnings += [_ABOUT[kind].format(_quoted(texts)) for kind, texts in said.items() if texts]
     if {"outer", "inner", "lateral", "medial"} & {word.text.lower() for word in words}:
@@ -229,6 +259,7 @@ _ABOUT = {
     "image": f"{{}}: the model knows {KNOWN_IMAGES}; on other images its answers mean nothing.",
     "no field": "Understood, but without a field in prompts and not used: {}.",
     "measure": "Measures, clock positions and grades are not used: {}. Say e.g. small, and upper left.",
+    "excepted": "Exceptions are not read: {}. Say where the tumor is, not where it is not.",
     "negated": "Negations of anything but the tumor are not used: {}.",
 }
 

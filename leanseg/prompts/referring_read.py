@@ -14,12 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leanseg.prompts.directions import PictureFrame, edge_of
+from leanseg.prompts.picture_sides import in_words_of_the_patient
 from leanseg.prompts.referring import EXPRESSIONS, MOST_RANK, RELATIONS, Expression, Pick
 from leanseg.prompts.referring_phrases import Part, parts_of, spelled
 from leanseg.prompts.referring_words import NOUNS
 from leanseg.prompts.words import FOREIGN
 
 MOST_CHARACTERS = 300
+MOST_QUOTED = 60
 EXAMPLES = 'e.g. "the second lesion from the left", or "the smallest one below the brightest one"'
 _MOST = {"left": "leftmost", "right": "rightmost", "upper": "uppermost", "lower": "lowermost"}
 _BESIDE = {"left": "left of", "right": "right of", "upper": "above", "lower": "below"}
@@ -44,6 +46,10 @@ class Reading:
     """Why there is no expression, and what to say instead, one line"""
 
 
+_NO_ATTRIBUTE = {"most", "rank", "relation", "not", "converse", "far", "unread", "rank word"}
+"""Kinds of words that a description drops, so that it means another object."""
+
+
 class _Unreadable(Exception):
     """Its text is the problem."""
 
@@ -55,12 +61,15 @@ def read_reference(text: str, frame: PictureFrame = PictureFrame()) -> Reading: 
             None,
             problem=f"The sentence has {len(text)} characters; at most {MOST_CHARACTERS} are read. Say it briefly.",
         )
-    words, remarks = spelled(text)
+    text, sides = in_words_of_the_patient(text, frame)
+    words, misspelled = spelled(text)
+    remarks = [*misspelled, *sides]
     parts = parts_of(" ".join(words))
     kinds = {part.kind for part in parts}
     is_relational = bool(kinds & {"quality", "most", "rank", "relation"})
-    is_attribute_too = is_relational and not kinds & {"most", "rank", "relation"}
-    is_attribute_too &= all(part.value in ("largest", "smallest") for part in parts if part.kind == "quality")
+    is_relational |= any(part.kind == "far" and part.text.startswith("from") for part in parts)  # `from the largest`
+    qualities = {part.value for part in parts if part.kind == "quality"}
+    is_attribute_too = qualities in ({"largest"}, {"smallest"}) and not kinds & _NO_ATTRIBUTE and not _uncounted(parts)
     try:
         if not words:
             raise _Unreadable(f"Nothing is said. Say which object is meant, {EXAMPLES}.")
@@ -80,14 +89,14 @@ def _check_words(parts: list[Part], is_relational: bool) -> None:
     for kind, line in _NEVER_READ.items():
         if said := next((part.text for part in parts if part.kind == kind), ""):
             raise _Unreadable(line.format(f'"{said}"'))
-    uncounted = [part.text for n, part in enumerate(parts) if part.kind == "ordinal" and not _is_aside(parts, n)]
-    if uncounted and is_relational:
+    if (uncounted := _uncounted(parts)) and is_relational:
         raise _Unreadable(f'"{uncounted[0]}" of what? Say what is counted, {EXAMPLES}.')
 
 
-def _is_aside(parts: list[Part], n: int) -> bool:
-    """`First, the largest lesion` and `the largest lesion first` are about the order of work."""
-    return parts[n].value == "1" and n in (0, len(parts) - 1)
+def _uncounted(parts: list[Part]) -> list[str]:
+    """Ordinals of nothing. `First, the largest lesion` and `the largest lesion first` are about the order of work."""
+    asides = [n for n in (0, len(parts) - 1) if parts and parts[n].value == "1"]
+    return [part.text for n, part in enumerate(parts) if part.kind == "ordinal" and n not in asides]
 
 
 _NEVER_READ = {
@@ -194,12 +203,14 @@ def _pick(parts: list[Part], frame: PictureFrame, takes_positive: bool, remarks:
     return Pick(next(iter(said), ""), rank)
 
 
-def unread_remark(text: str, frame: PictureFrame) -> str:
-    """What to say of a text where a model answers that reads descriptions alone; nothing where it is one."""
+def no_description(text: str, frame: PictureFrame) -> str:
+    """Why a model that reads descriptions alone cannot answer a text, one line; nothing where it can."""
     reading = read_reference(text, frame)
     if not reading.is_relational or reading.is_attribute_too:
         return ""
+    said = " ".join(text.split())
+    said = said if len(said) <= MOST_QUOTED else f"{said[:MOST_QUOTED]}…"
     return (
-        "This tells one object from others by rank, order or relation, which the model does not read: it hears a "
-        "description. A model for such sentences is cm_mask_sd."
+        f'"{said}" tells one object from others by rank, order or relation. This model reads descriptions alone: say '
+        f'e.g. "large mass, upper left". Such sentences are read by cm_mask_sd, {EXAMPLES}.'
     )

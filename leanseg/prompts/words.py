@@ -27,7 +27,10 @@ _WORDS: dict[tuple[str, str], str] = {
     ("no", ""): "no, without, absence, zero, 0, free of, negative for, not any, neither",
     ("nothing", ""): "nothing, none, absent, tumor free, tumour free, lesion free, no abnormality, not present",
     ("normal", ""): "normal, healthy, unremarkable",
-    ("not", ""): "not, non, isn't, aren't, doesn't, don't, never, except, excluding, nor",
+    ("not", ""): "not, non, isn't, aren't, doesn't, don't, never, nor",
+    ("except", ""): """
+        except, excluding, everything but, all but, anything but, any but, but the, but for, other than, apart from,
+        aside from""",
     ("shape", "round"): "round, roundish, rounded, circular, spherical, ball, globular",
     ("shape", "oval"): "oval, ovoid, ellipse, elliptic, elliptical, ellipsoid, egg, elongated, oblong",
     ("shape", "irregular"): """
@@ -73,7 +76,7 @@ _WORDS: dict[tuple[str, str], str] = {
         quite, rather, slightly, mostly, mainly, somewhat, more, less, most, all, every, appears, looks, like,
         type, kind, let, number, count, mask, where, what, also, then, just, within, inside, over, into,
         findings, x, s, well, defined, cut, let us, same, time, hello, thanks, thank, maybe, probably, possible,
-        possibly""",
+        possibly, but, nothing but, everything, anything""",
     ("no field", ""): """
         outer, inner, lateral, medial, retroareolar, subareolar, periareolar, axillary, hypoechoic, hyperechoic,
         anechoic, isoechoic, echogenic, heterogeneous, homogeneous, cystic, solid, calcified, calcification,

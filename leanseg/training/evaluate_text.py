@@ -2,7 +2,8 @@
 
 Every picture is asked several things. `generic` says only that a tumor is looked for: the honest figure for text. The
 structured prompt is made from the ground truth, so `dice_structured_leaks` knows the answer and says only that words
-are followed. A wrong place and "no tumor" must leave the picture empty (`..._empty`: as in use, where the words alone
+are followed. `true_prompt_empty`: how often nothing is outlined where number and places that the truth has are said.
+A wrong place and "no tumor" must leave the picture empty (`..._empty`: as in use, where the words alone
 can empty it; `..._by_network`: what the network itself says). Then a simulated person corrects the answer to
 the generic prompt with up to five clicks. On phantoms, one of several lesions is named by its place alone.
 """
@@ -156,6 +157,8 @@ class _Examination:
         if true.number == "no":  # too small on the model grid for words
             return figures
         figures["dice_structured_leaks"] = _dice(self._ask(k, self._in_words(true)).mask, truth)
+        counted = self._ask(k, self._in_words(StructuredPrompt(number=true.number, locations=true.locations)))
+        figures["true_prompt_empty"] = float(counted.is_absent)
         wrong = [
             place
             for place in (Location(v, h) for v in VERTICALS for h in HORIZONTALS)

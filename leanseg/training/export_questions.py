@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanseg.beside import written_beside
 from leanseg.inference.question_answering import ENGINE, IMAGE, QUESTION, QuestionAnsweringConfig
 from leanseg.networks.mf2_mvqa import MF2MVQA
 from leanseg.prompts.word_pieces import WordPieces
@@ -38,8 +36,7 @@ from leanseg.training.question_answering import answers_of, checked
 from leanseg.training.question_vocabulary import Vocabulary
 from leanseg.training.recipe import Recipe
 from leanseg.training.run_card import card_of_run
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
 
 TOKENIZER = "tokenizer.json"
 CALIBRATION_PICTURES = 64
@@ -109,7 +106,7 @@ def export_questions(recipe: Recipe, network: nn.Module, run: Path, folder: Path
     threshold, told = best_threshold(*_right(found[used], vocabulary, val), asked_in)
     tokenizer = vocabulary.tokenizer_json.encode()
     config = QuestionAnsweringConfig(
-        FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
+        file_card(TOKENIZER, tokenizer),
         vocabulary.answers,
         vocabulary.types,
         mvqa.config.length,
@@ -132,10 +129,7 @@ def export_questions(recipe: Recipe, network: nn.Module, run: Path, folder: Path
     card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
     serialized = {name: graph.SerializeToString() for name, graph in graphs.items()}
-    bundle = write_bundle(card, serialized, safetensors.torch.save(half), folder)
-    with written_beside(folder / TOKENIZER) as partial:
-        partial.write_bytes(tokenizer)
-    return bundle
+    return write_bundle(card, serialized, safetensors.torch.save(half), folder, tokenizer)
 
 
 # ── graphs ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanseg.beside import written_beside
 from leanseg.inference.referring import ENGINE, REFERRING, ReferringConfig, ReferringEngine
 from leanseg.networks.blocks.dual_encoders import SmallDualEncoder
 from leanseg.networks.cm_mask_sd import CMMaskSD
@@ -40,8 +38,7 @@ from leanseg.training.recipe import Recipe
 from leanseg.training.referring import TOKENIZER, checked, images_of, masks_of
 from leanseg.training.referring_metrics import by_kind, referring_figures
 from leanseg.training.run_card import card_of_run
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
 
 PAIRS = 150
 """Of each part of the validation data; others than those of training."""
@@ -49,7 +46,8 @@ PAIRS_SEED = 2_000_003
 INTENDED_USE = (
     "Research only; not for clinical use. It reads sentences of one grammar (size, brightness, place, order, relation "
     "to another object) about one picture, and was trained on scenes most of which were composed: lesions were copied "
-    "from other pictures. See the figures in the metrics."
+    "from other pictures. It learned from ultrasound of the breast, MRI of the brain (FLAIR and contrast-enhanced T1) "
+    "and histology, and has not been measured on other images, e.g. MRI of the breast. See the figures in the metrics."
 )
 _OBJECT = Segment(
     id="object",
@@ -101,7 +99,7 @@ def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path
     graph = store_weights_as_fp16(referring_graph(cm_mask_sd, recipe.size_ji, temperature))
     stride = cm_mask_sd.encoder.stride
     config = ReferringConfig(
-        FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
+        file_card(TOKENIZER, tokenizer),
         cm_mask_sd.config.length,
         grid_ji=(recipe.size_ji[0] // stride, recipe.size_ji[1] // stride),
         finds_objects=cm_mask_sd.config.finds_objects,
@@ -135,10 +133,9 @@ def export_referring(recipe: Recipe, network: nn.Module, run: Path, folder: Path
     )
     card = dataclasses.replace(card, temperature=temperature, metrics={"validation": validation})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
-    bundle = write_bundle(card, {f"{REFERRING}_fp32": graph.SerializeToString()}, safetensors.torch.save(half), folder)
-    with written_beside(folder / TOKENIZER) as partial:
-        partial.write_bytes(tokenizer)
-    return bundle
+    return write_bundle(
+        card, {f"{REFERRING}_fp32": graph.SerializeToString()}, safetensors.torch.save(half), folder, tokenizer
+    )
 
 
 # ── the graph ───────────────────────────────────────────────────────────────────────────────────────────────────────

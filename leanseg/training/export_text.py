@@ -8,7 +8,6 @@ parts run in INT8 are chosen on that. The test split is not touched.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leanseg.beside import written_beside
 from leanseg.errors import LeanSegError
 from leanseg.inference.prompt_heard import ANY_TUMOR
 from leanseg.inference.text_prompted import IMAGE, PROMPT, TEXT, TextPromptedConfig
@@ -38,8 +36,8 @@ from leanseg.training.text_encoder import TOKENIZER, load_text_encoder, recipe_o
 from leanseg.training.text_graphs import TextSamples, check_exportable, prompted_graphs, run_graphs
 from leanseg.training.text_guided import Shown
 from leanseg.training.text_reading import load_reader
-from leanseg.weights.bundle import Bundle, write_bundle
-from leanseg.weights.card import FileCard, ModelCard
+from leanseg.weights.bundle import Bundle, file_card, write_bundle
+from leanseg.weights.card import ModelCard
 
 CALIBRATION_PICTURES, VALIDATION_PICTURES = 24, 96
 ENGINE = "text_prompted"
@@ -83,7 +81,7 @@ def export_text(recipe: Recipe, network: nn.Module, run: Path, folder: Path, dat
     graphs[f"{TEXT}_fp32"] = text_graph(encoder).SerializeToString()
     tokenizer = tokenizer_json.encode()
     config = TextPromptedConfig(
-        FileCard(TOKENIZER, hashlib.sha256(tokenizer).hexdigest(), len(tokenizer)),
+        file_card(TOKENIZER, tokenizer),
         encoder.config.length,
         encoder.config.out_width,
         recipe.text.hint_radius_px,
@@ -94,10 +92,7 @@ def export_text(recipe: Recipe, network: nn.Module, run: Path, folder: Path, dat
     parameters = card.parameters + sum(p.numel() for p in encoder.parameters())
     card = dataclasses.replace(card, temperature=temperature, parameters=parameters, metrics={"validation": figures})
     half = {key: v.half() if v.is_floating_point() else v for key, v in network.state_dict().items()}
-    bundle = write_bundle(card, graphs, safetensors.torch.save(half), folder)
-    with written_beside(folder / TOKENIZER) as partial:
-        partial.write_bytes(tokenizer)
-    return bundle
+    return write_bundle(card, graphs, safetensors.torch.save(half), folder, tokenizer)
 
 
 # ── what is asked ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -82,9 +82,11 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, ModelCard.from_json(text, folder.name))
 
 
-def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, folder: Path) -> Bundle:
-    """Write a new bundle; the card's file entries are filled in here. `weights` are safetensors, or of a card with
-    `quantization` packed.
+def write_bundle(
+    card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, folder: Path, tokenizer: bytes | None = None
+) -> Bundle:
+    """Write a new bundle; the card's entries of graphs and weights are filled in here. `weights` are safetensors, or of
+    a card with `quantization` packed; `tokenizer` is what the card's entry of that name vouches for (`file_card`).
 
     A bundle that is there is replaced, with the files that only its card names; other files are left alone.
 
@@ -93,10 +95,12 @@ def write_bundle(card: ModelCard, graphs: Mapping[str, bytes], weights: bytes, f
             final renames, the checksums refuse the mixture.)
     """
     files = {f"{card.id}_{name}.onnx": data for name, data in graphs.items()}
-    entries = {name: _entry(f"{card.id}_{name}.onnx", data) for name, data in graphs.items()}
+    entries = {name: file_card(f"{card.id}_{name}.onnx", data) for name, data in graphs.items()}
     weights_file = f"{card.id}.{'safetensors' if card.quantization is None else 'lsq'}"
-    card = replace(card, graphs=entries, weights=_entry(weights_file, weights))
+    card = replace(card, graphs=entries, weights=file_card(weights_file, weights))
     files |= {weights_file: weights, CARD_FILE: card.to_json().encode()}
+    if tokenizer is not None and card.tokenizer is not None:
+        files[card.tokenizer.file] = tokenizer
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
@@ -129,8 +133,10 @@ def _files_of(folder: Path) -> set[str]:
         card = read_bundle(folder).card
     except BundleError:
         return set()
-    return {Path(entry.file).name for entry in (*card.graphs.values(), card.weights)}
+    named = (*card.graphs.values(), card.weights, card.tokenizer)
+    return {Path(entry.file).name for entry in named if entry is not None}
 
 
-def _entry(file: str, data: bytes) -> FileCard:
+def file_card(file: str, data: bytes) -> FileCard:
+    """The entry of a card that vouches for a file."""
     return FileCard(file, hashlib.sha256(data).hexdigest(), len(data))

@@ -83,6 +83,16 @@ class ModelCard:
         names = (f"{part}_{p}".lstrip("_") for p in (precision, "fp32"))
         return next((name for name in names if name in self.graphs), "")
 
+    @property
+    def tokenizer(self) -> FileCard | None:
+        """The file of words of a model that reads text, as its engine names it; None: it reads none.
+
+        Raises:
+            BundleError: the entry is not one of a file.
+        """
+        entry = self.engine_config.get("tokenizer")
+        return None if entry is None else parse_section(FileCard, entry, self.id, "card.engine_config.tokenizer")
+
     def files(self, precision: str) -> dict[str, FileCard]:
         """The graphs that run in a precision, by part; a model of one graph has the part "".
 
@@ -99,7 +109,8 @@ class ModelCard:
     def running_files(self, precision: str) -> list[FileCard]:
         """All files that are needed to run in a precision; raises like `files`."""
         graphs = [*self.files(precision).values()]
-        return graphs if self.quantization is None else [*graphs, self.weights]
+        others = (None if self.quantization is None else self.weights, self.tokenizer)
+        return [*graphs, *(file for file in others if file is not None)]
 
     def bytes_of(self, precision: str) -> int:
         """Size of `running_files`; raises like `files`."""
@@ -146,6 +157,7 @@ class ModelCard:
         outlines = card.engine != "question_answering"
         if not card.graphs or (outlines and not card.labels):
             raise BundleError(f"The card of {where} names no graph or no label. Restore the bundle.")
+        _ = card.tokenizer  # the only file that an engine names: refused here if damaged
         return card
 
 

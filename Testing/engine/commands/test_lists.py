@@ -67,6 +67,12 @@ def test_systems_as_json_have_exactly_the_fixed_keys(capfd: Captured) -> None:
     assert "t2kd_busi" in rows[0]["models"] and "t2kd_student" in rows[0]["recipe"]
 
 
+def test_systems_as_a_table_say_which_have_a_bundle(capfd: Captured) -> None:
+    assert leanseg_main("systems") == 0
+    rows = {line.split()[0]: line for line in capfd.readouterr().out.splitlines()[1:]}
+    assert " med_danet_v2 " in rows["med_danet_v2"].removeprefix("med_danet_v2") and " recipe only " in rows["agln"]
+
+
 def test_systems_as_a_table_name_every_one(capfd: Captured) -> None:
     assert leanseg_main("systems") == 0
     lines = capfd.readouterr().out.splitlines()

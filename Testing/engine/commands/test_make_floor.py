@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from leanseg.files.images import read_image
 from leanseg.inference.slicewise import SlicewiseEngine
 from leanseg.weights.bundle import Bundle, read_bundle
+from Testing.engine.answer_tiny import write_answer_bundle
 from Testing.engine.commands.command_line import (
     REPORT_KEYS,
     Captured,
@@ -21,6 +23,7 @@ from Testing.engine.commands.command_line import (
     python,
     written,
 )
+from Testing.engine.referring_tiny import write_referring_bundle
 from Testing.engine.tiny import dark_on_bright, ellipse
 
 
@@ -106,6 +109,17 @@ def test_evaluate_with_what_does_not_exist_is_one_line(
     data: Path, capfd: Captured, option: str, value: str, message: str
 ) -> None:
     assert message in one_line(capfd, *evaluate(data, option, value))
+
+
+@pytest.mark.parametrize(
+    ("write", "script"), [(write_answer_bundle, "questions.py"), (write_referring_bundle, "referring.py")]
+)
+def test_evaluate_names_the_command_that_measures_other_kinds_of_models(
+    data: Path, tmp_path: Path, capfd: Captured, write: Callable[[Path], Bundle], script: str
+) -> None:
+    folder = write(tmp_path / "other").folder
+    line = one_line(capfd, "evaluate", folder, "--dataset", "busi", "--root", data / "busi")
+    assert f"is measured by: python benchmarks/{script} model {folder}" in line
 
 
 def test_a_results_file_that_cannot_be_written_is_told_before_the_work(

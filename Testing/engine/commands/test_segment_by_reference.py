@@ -48,6 +48,7 @@ def test_what_does_not_go_together_is_one_line(two: Path, tmp_path: Path, capfd:
     for prompt, line in (
         ((), "Nothing is said"),
         (("--prompt", "not the leftmost"), "Negation"),
+        (("--prompt", "the one with the largest below it"), '"with" makes the other object the one that is meant'),
         (("--prompt", "large round mass, upper left"), "One side is read"),
     ):
         assert line in one_line(capfd, "segment", "refers", two, *output, *prompt)
@@ -57,9 +58,11 @@ def test_what_does_not_go_together_is_one_line(two: Path, tmp_path: Path, capfd:
     assert not (tmp_path / "mask.seg.nrrd").exists()
 
 
-def test_a_model_of_descriptions_says_that_it_reads_no_such_sentence(
+def test_a_model_of_descriptions_refuses_such_a_sentence_and_writes_nothing(
     two: Path, tmp_path: Path, capfd: Captured
 ) -> None:
-    output = ("-o", tmp_path / "mask.seg.nrrd")
-    assert leanseg_main("segment", "told", two, "--prompt", "second from the left", *output) == 0
-    assert "A model for such sentences is cm_mask_sd." in capfd.readouterr().err
+    output = tmp_path / "mask.seg.nrrd"
+    for prompt in ("second from the left", "the one with the largest below it"):
+        line = one_line(capfd, "segment", "told", two, "--prompt", prompt, "-o", output)
+        assert f'"{prompt}" tells one object from others' in line and "cm_mask_sd" in line
+    assert not output.exists()

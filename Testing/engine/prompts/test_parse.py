@@ -127,6 +127,10 @@ def test_a_very_long_prompt_is_cut_and_says_so() -> None:
         ("two masses: upper left, upper right and lower left", ("two masses in 3 places",)),
         ("smooth fuzzy mass", ("one margin",)),
         ("MRI or ultrasound", ("one kind of image",)),
+        ("mass left or right", ('"or" is not read', '"left or right"')),
+        ("mass, not on the right", ("Negations", '"not on the right"')),
+        ("everything but the right mass", ("Exceptions are not read", '"everything but the right mass"')),
+        ("masses except the one on the left, large", ("Exceptions are not read", '"except the one on the left"')),
     ],
 )
 def test_contradictions_are_named(text: str, parts: tuple[str, ...]) -> None:
@@ -165,3 +169,25 @@ def test_what_is_denied_is_not_said() -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     parsed = parse(text)
     assert all(text[span.start : span.end].strip() for span in parsed.understood)
+
+
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("the mass, not on the right", ""),
+        ("everything but the right mass", ""),
+        ("all but one mass", ""),
+        ("large masses other than the left one", "large"),
+        ("mass on the left but not on the right", "left"),
+        ("mass left or right", "left + right"),
+    ],
+)
+def test_what_is_denied_or_excepted_or_left_open_is_marked(text: str, understood: str) -> None:
+    parsed = parse(text)
+    assert parsed.is_partly_unread and summary(parsed.prompt) == understood
+
+
+@pytest.mark.parametrize("text", ["nothing but the left mass", "small but irregular mass, left", "mass", "no mass"])
+def test_what_is_read_as_it_is_said_is_not_marked(text: str) -> None:
+    parsed = parse(text)
+    assert not parsed.is_partly_unread and parsed.warnings == ()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from leanseg.prompts.directions import PictureFrame, edge_of
 from leanseg.prompts.paraphrase import absent, generic, paraphrase
 from leanseg.prompts.referring import EXPRESSIONS
-from leanseg.prompts.referring_read import MOST_CHARACTERS, read_reference, unread_remark
+from leanseg.prompts.referring_read import EXAMPLES, MOST_CHARACTERS, no_description, read_reference
 from leanseg.prompts.referring_words import NOUNS, sentence
 from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID, StructuredPrompt
@@ -87,7 +87,7 @@ def test_persons_say_it_in_their_own_words(typed: str, told: str) -> None:
 )
 def test_these_stay_with_the_models_that_read_descriptions(text: str) -> None:
     assert not read_reference(text).is_relational
-    assert unread_remark(text, AXIAL) == ""
+    assert no_description(text, AXIAL) == ""
 
 
 @pytest.mark.parametrize(
@@ -238,6 +238,34 @@ def test_a_long_text_is_refused_at_once() -> None:
     assert f"at most {MOST_CHARACTERS}" in reading.problem and not reading.is_relational
 
 
-def test_a_model_of_descriptions_is_told_apart_only_where_it_does_not_understand() -> None:
-    assert "cm_mask_sd" in unread_remark("the second lesion from the left", AXIAL)
-    assert unread_remark("the largest lesion on the left", AXIAL) == ""
+def test_a_model_of_descriptions_refuses_what_it_does_not_understand_in_one_line() -> None:
+    assert no_description("the second\nlesion from the left", AXIAL) == (
+        '"the second lesion from the left" tells one object from others by rank, order or relation. This model reads '
+        'descriptions alone: say e.g. "large mass, upper left". Such sentences are read by cm_mask_sd, '
+        f"{EXAMPLES}."
+    )
+    long = no_description("the second lesion from the left" + ", please" * 30, AXIAL)
+    assert "please, ple…" in long and len(long) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("the one with the largest below it", "not the largest", "all but the largest lesion", "the largest second"),
+        *("the largest and the smallest", "the lesion farthest from the largest", "the third mass from the brightest"),
+        *("the largest mass touching the smallest", "the second very largest lesion", "the brightest lesion"),
+    ],
+)
+def test_a_description_would_mean_another_object(text: str) -> None:
+    assert not read_reference(text).is_attribute_too and no_description(text, AXIAL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("the largest lesion on the left", "the largest lesion in the upper left", "the two largest masses"),
+        *("first, the largest lesion", "the smallest in the middle", "the largest lesion left of the nipple"),
+    ],
+)
+def test_the_largest_and_the_smallest_are_also_described(text: str) -> None:
+    assert read_reference(text).is_attribute_too and no_description(text, AXIAL) == ""

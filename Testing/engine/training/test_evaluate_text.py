@@ -72,6 +72,7 @@ def test_words_are_followed_and_wrong_ones_leave_the_picture_empty(report: dict[
     found = report["cases"][0]
     assert found["absent_empty"] == 1.0 and found["wrong_place_empty"] == 1.0
     assert found["wrong_place_by_network"] == 1.0, "it knows words about places"
+    assert found["true_prompt_empty"] == 0.0
     assert found["absent_by_network"] == 0.0, "and knows no other: the picture is empty because the session knows them"
     assert found["named_share"] == 1.0 and found["named_dice"] > 0.9
 

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 from dataclasses import replace
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leanseg.errors import BundleError, OutputError
-from leanseg.weights.bundle import Bundle, read_bundle, write_bundle
+from leanseg.weights.bundle import Bundle, file_card, read_bundle, write_bundle
 from Testing.engine.tiny import CARD, dark_is_lesion, write_tiny_bundle
 
 
@@ -67,6 +68,15 @@ def test_a_bundle_is_replaced_with_the_files_that_only_the_old_card_names(tmp_pa
     write_bundle(replace(CARD, title="second"), {"fp32": b"other"}, b"weights", folder)
     assert sorted(contents(folder)) == ["README.md", "card.json", "tiny.safetensors", "tiny_fp32.onnx"]
     assert read_bundle(folder).card.title == "second" and read_bundle(folder).graph("fp32") == b"other"
+
+
+def test_the_tokenizer_of_the_old_card_goes_with_it(tmp_path: Path) -> None:
+    folder, words = tmp_path / "tiny", b'{"model": {}}'
+    card = replace(CARD, engine_config={"tokenizer": dataclasses.asdict(file_card("tokenizer.json", words))})
+    bundle = write_bundle(card, {"fp32": b"graph"}, b"weights", folder, words)
+    assert bundle.card.tokenizer == file_card("tokenizer.json", words) and contents(folder)["tokenizer.json"] == words
+    write_bundle(CARD, {"fp32": b"graph"}, b"weights", folder)
+    assert sorted(contents(folder)) == ["card.json", "tiny.safetensors", "tiny_fp32.onnx"]
 
 
 def test_files_of_a_folder_that_is_no_bundle_stay(tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from leanseg.errors import LeanSegError
 from leanseg.prompts.directions import PictureFrame
-from leanseg.prompts.parse import parse
+from leanseg.prompts.parse import Parsed, parse
+from leanseg.prompts.referring_read import no_description
+from leanseg.prompts.structure import NOTHING_SAID
 from leanseg.request import no_progress, step
 from leanseg.text_session import SliceProposal
 
@@ -35,12 +38,16 @@ class FakeSession:
         self.frame = PictureFrame() if isPicture else PictureFrame("R", "A", "I")
 
     def understand(self, text):
+        if refusal := no_description(text, self.frame):
+            return Parsed(NOTHING_SAID, refusal=refusal)
         parsed = parse(text)
         if "CT" in text.split():
             return replace(parsed, warnings=(*parsed.warnings, "This is no CT."))
         return parsed
 
     def propose(self, ks, text="", hints=None, earlier=None, progress=no_progress):
+        if refusal := no_description(text, self.frame):
+            raise LeanSegError(refusal)
         chosen = sorted(set(ks))
         self.calls.append((chosen, text, hints, sorted(earlier or {})))
         found = {}

@@ -131,13 +131,6 @@ class TestWhoAnswers(SentenceTest):
         gestures.settle(30)
         self.assertNotIn(line, self.message)
 
-    def testWhatCannotBeReadIsTakenForADescriptionAndALineSaysWhy(self):
-        self.load()
-        self.say("not the leftmost lesion")
-        self.assertIn('Negation ("not") is not read', self.ui.warningsLabel.text)
-        self.assertIn("It is taken for a description.", self.ui.warningsLabel.text)
-        self.assertEqual(self.described[-1][1], "not the leftmost lesion")
-
     def testEmptyForeignAndLongTextsStayWithTheModelOfDescriptions(self):
         self.load()
         for text in ("", "die größte Läsion links", "the largest lesion " * 40):
@@ -174,17 +167,6 @@ class TestWhoAnswers(SentenceTest):
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)
         self.say("the leftmost lesion")
         self.assertGreater(overlap(self.mask(), block(LEFT)[MIDDLE]), 0.85)
-
-
-class TestWithoutTheModel(PanelTest):
-    def testALineSaysSoAndTheDescriptionIsAnsweredAsBefore(self):
-        self.load()
-        self.say("second lesion from the left")
-        self.assertIn("A model for such sentences is cm_mask_sd. None is installed.", self.ui.warningsLabel.text)
-        self.assertEqual(self.session.calls[-1][1], "second lesion from the left")
-        self.assertFalse(self.ui.pointingCheckBox.visible)
-        self.type("large irregular mass, left")
-        self.assertNotIn("cm_mask_sd", self.ui.warningsLabel.text)
 
 
 class TestClicksAfterwards(SentenceTest):

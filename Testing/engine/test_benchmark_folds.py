@@ -1,0 +1,49 @@
+"""The benchmark of folds: what the page of all systems takes from it; and results are JSON for every reader."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from Testing.engine.scripts import ROOT, rows_on_the_page, script
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def brain_folds() -> ModuleType:
+    return script("benchmarks/brain_folds.py")
+
+
+def row(name: str, fold: int, whole: float, core: float) -> dict[str, Any]:
+    dice = {"dice_WT": whole, "dice_TC": core, "dice_ET": 0.25}
+    return {"id": name, "fold": fold, "epochs": 14, "gmacs": 2.0, **dice}
+
+
+def test_a_network_that_is_compared_is_on_the_page_and_the_one_that_decides_is_not(brain_folds: ModuleType) -> None:
+    """A card speaks of the latter. Of the former, 0.5 and 0.7: mean 0.6, sd 0.1414."""
+    rows = {
+        brain_folds.AS_DECIDED: [row("a", 0, 0.9, 0.9)],
+        "segresnet": [row("a", 1, 0.5, 0.2), row("b", 0, 0.7, 0.0)],
+    }
+    page = brain_folds.for_page(rows, "int8")
+    what = "brats, cases of fold 0, 1 by models that did not see them, 14 epochs, int8: Dice WT / TC / ET, percent"
+    assert page == {"segresnet": [[what, "60.0 ± 14.1 / 10.0 ± 14.1 / 25.0 ± 0.0; n = 2"]]}
+
+
+def test_segresnet_was_trained_here() -> None:
+    [(what, value, command)] = rows_on_the_page("segresnet", RESULTS)
+    cases = json.loads((RESULTS / "brain_folds_segresnet.json").read_text(encoding="utf-8"))["cases"]["segresnet"]
+    assert what.endswith("int8: Dice WT / TC / ET, percent") and value.endswith(f"n = {len(cases)}")
+    assert value.startswith(f"{100 * sum(case['dice_WT'] for case in cases) / len(cases):.1f} ± ")
+    assert command == "python benchmarks/brain_folds.py MODELS --root BRATS"
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+def test_results_hold_no_nan_which_is_no_json(path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path.name} holds {constant}; write null")
+
+    json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
