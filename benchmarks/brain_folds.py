@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import math
 import statistics
 from pathlib import Path
@@ -33,6 +32,7 @@ from leanseg.api import Model, load_engine
 from leanseg.errors import LeanSegError
 from leanseg.inference.dynamic_slicewise import DynamicSlicewiseEngine
 from leanseg.processing.brain import SEQUENCES
+from leanseg.report import write_json
 from leanseg.training.data.brats import FOLDS, read_cases, select
 from leanseg.training.evaluate_brains import THOROUGH, evaluate_brains
 from leanseg.weights.bundle import read_bundle, rewrite_card
@@ -59,6 +59,8 @@ WAYS = {
     "each slice alone": Way(deciding=ALONE),
     **{" ".join(some): Way(some) for n in (3, 2, 1) for some in itertools.combinations(SEQUENCES, n)},
 }
+COMMAND = "python benchmarks/brain_folds.py MODELS --root BRATS"
+PERCENT = 100.0
 SHOWN = ("dice_WT", "dice_TC", "dice_ET", "tumor_skipped", "empty_skipped", "gmacs")
 
 
@@ -82,7 +84,8 @@ def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[di
     for folder in models:
         model = load_engine(str(folder), precision=precision)  # type: ignore[arg-type]
         fold = held_out(model)
-        ways = WAYS if isinstance(model.engine, DynamicSlicewiseEngine) else {model.card.id: Way()}
+        ways = WAYS if isinstance(model.engine, DynamicSlicewiseEngine) else {model.card.system: Way()}
+        epochs = model.card.training["stages"][-1]["recipe"]["optimizer"]["epochs"]
         if any(row["fold"] == fold for row in rows.setdefault(next(iter(ways)), [])):
             raise LeanSegError(
                 f"{folder} is a second {model.card.id} that left fold {fold} out. Keep one of each fold."
@@ -94,7 +97,7 @@ def measure(models: list[Path], root: Path, precision: str) -> dict[str, list[di
                 sequences=way.sequences,
                 cost_bias=way.cost_bias,
             )
-            rows[name] += [{"fold": fold, **row} for row in figures.rows]
+            rows[name] += [{"fold": fold, "epochs": epochs, **row} for row in figures.rows]
     return rows
 
 
@@ -127,6 +130,20 @@ def summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, dict[s
     return result
 
 
+def for_page(rows: dict[str, list[dict[str, Any]]], precision: str) -> dict[str, list[list[str]]]:
+    """What docs/systems.md says of the networks that are compared; the card says it of one that decides."""
+    page = {}
+    for system, its in rows.items():
+        if system in WAYS:
+            continue
+        folds, epochs = (", ".join(map(str, sorted({row[key] for row in its}))) for key in ("fold", "epochs"))
+        dice = [spread([row[name] for row in its]) for name in SHOWN[:3]]
+        what = f"brats, cases of fold {folds} by models that did not see them, {epochs} epochs, {precision}: "
+        value = " / ".join(f"{PERCENT * one['mean']:.1f} ± {PERCENT * one['sd']:.1f}" for one in dice)
+        page[system] = [[what + "Dice WT / TC / ET, percent", f"{value}; n = {dice[0]['n']}"]]
+    return page
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", type=Path, help="folder of bundles, one a fold")
@@ -152,7 +169,8 @@ def main() -> None:
         table.add_row(f"{way}, n = {figures[SHOWN[0]]['n']}", *cells)
     Console(width=140).print(table)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"folds": folds, "summary": result, "cases": rows}, indent=1) + "\n")
+        about = {"command": COMMAND, "systems": for_page(rows, arguments.precision)}
+        write_json({**about, "folds": folds, "summary": result, "cases": rows}, arguments.json)
     if arguments.card is not None:
         bundle = read_bundle(arguments.card)
         rewrite_card(bundle, dataclasses.replace(bundle.card, metrics=_for_card(result, folds, arguments.precision)))
@@ -161,7 +179,7 @@ def main() -> None:
 def _for_card(result: dict[str, dict[str, dict[str, float]]], folds: list[int], precision: str) -> dict[str, Any]:
     """`cross_validation`, and under `sequences` the mean Dice by what was given, which the module shows."""
     about = {
-        "command": "python benchmarks/brain_folds.py MODELS --root BRATS",
+        "command": COMMAND,
         "what": "cases of folds that were not trained on, by models like this one; this one has seen them all",
         "folds": folds,
         "precision": precision,

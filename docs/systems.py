@@ -95,8 +95,8 @@ def page(root: Path = ROOT) -> str:
     head = [
         "# Published systems",
         "",
-        "`leanseg systems --json` gives it as data, but for the rows *here*: those come from benchmarks/results and the",
-        "cards of models, which are no part of the package. This page is written by `python docs/systems.py`.",
+        "`leanseg systems --json` gives it as data, but for the rows *here*: they come from benchmarks/results and",
+        "from the cards of models, which are no part of the package. This page is written by `python docs/systems.py`.",
         "",
         "Papers and we do not measure the same: other cases, other splits, often hidden labels. Two figures side by",
         "side say what to expect, not which is better. How a published figure is known:",

@@ -108,7 +108,7 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
                 Figure("parameters tuned / inserted, millions, Swin-UNet", "7.489 / 0.738", "known"),
             ),
             "The patch embedding is inflated to the number of sequences, and adapters start as the identity. No "
-            "weights of natural images are shipped.",
+            "weights of natural images are shipped. Folders of timm are not read, only those that transformers saves.",
         ),
         "fremae": Published(
             (
@@ -116,12 +116,16 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
                 Figure("the same, pre-trained", "79.74 / 90.23 / 81.25", "known"),
                 Figure("ISIC 2018, Dice: from scratch / pre-trained, percent", "92.56 / 93.39", "known"),
             ),
-            "Any encoder with any number of levels is pre-trained, also where sequences are missing.",
+            "The encoders of eight networks are pre-trained, also where sequences are missing: in 2-D attention_unet, "
+            "text_bcs, residual_unet and med_danet_v2, in 3-D segresnet, trans_bts, trans_bts_v2 (all before its "
+            "Transformer) and cga_unet.",
         ),
         "pne": Published(
             (),
             "The paper has no code, and its figures could not be read: formula and values are inferred from the "
-            "abstract. The projection sees drawn pixels alone.",
+            "abstract. The projection sees drawn pixels alone. It goes beside the loss of recipes that train a 2-D "
+            "network by nothing else; those with a method of their own, such as text or decisions, and 3-D networks "
+            "refuse it.",
         ),
         "agln": Published(
             (

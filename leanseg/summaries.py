@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,4 +46,33 @@ def brain_warnings(notes: Mapping[str, Any], card: ModelCard) -> list[str]:
     """What a person should know before trusting the result; `plausibility.sequence_warnings` speaks of the images."""
     if not notes["missing"]:
         return []
-    return [f"without {', '.join(notes['missing'])}; {card.id} does without, but finds less."]
+    return [f"without {', '.join(notes['missing'])}. {expected_loss(notes['missing'], card)}"]
+
+
+def expected_loss(missing: Collection[str], card: ModelCard | None) -> str:
+    """What a person loses without some of the sequences: the Dice that the card has measured so, and with all.
+
+    `metrics["sequences"]` maps names, in the order of `inputs` and with blanks between, to `dice_WT`, `dice_TC`, ...
+    Where it holds none, or there is no card, what each sequence shows.
+    """
+    inputs = () if card is None else card.inputs
+    measured: Mapping[str, Any] = {} if card is None else card.metrics.get("sequences", {})
+    some = measured.get(" ".join(name for name in inputs if name not in missing), {})
+    complete = measured.get(" ".join(inputs), {})
+    dice = [
+        f"{name.removeprefix('dice_')} {some[name]:.2f} ({complete[name]:.2f})"
+        for name in complete
+        if name.startswith("dice_") and name in some
+    ]
+    return f"Dice measured so, and with all: {', '.join(dice)}." if dice else _shown_by(missing)
+
+
+def _shown_by(missing: Collection[str]) -> str:
+    """What is rough without the sequences that show it."""
+    if "t1ce" in missing and "flair" in missing:
+        return "Without T1ce and FLAIR, core, enhancing tumor and edema are rough guesses."
+    if "t1ce" in missing:
+        return "Without T1ce, tumor core and enhancing tumor are rough guesses."
+    if "flair" in missing:
+        return "Without FLAIR, expect the edema to be less exact."
+    return "The model does without, a little less exactly."

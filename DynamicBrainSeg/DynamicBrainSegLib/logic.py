@@ -61,7 +61,7 @@ class BrainLogic(ScriptedLoadableModuleLogic):
         progress = progress or no_progress
         with self._lock:
             step(progress, 0, 1, "loading the model")
-            model = self._model(options)
+            model = self._model(options.model, options.precision)
             started = time.perf_counter()
             if earlier is not None and _isPreparedAlike(earlier, images, options):
                 prepared = earlier.run.prepared
@@ -99,12 +99,28 @@ class BrainLogic(ScriptedLoadableModuleLogic):
             run = replace(result.run, prediction=prediction)
             return brainResult(run, result.totalGmacs + gmacs, started - result.seconds)
 
-    def _model(self, options: BrainOptions) -> Model:
+    def timeWindow(self, model: str, precision: str, progress: Progress | None = None) -> float:
+        """Seconds that a window of a thorough model takes here; loads the model, which its first run needs anyway.
+
+        :raises LeanSegError: no such model, damaged, or no runtime.
+        :raises InferenceCancelled: `progress` returned False.
+        """
+        from leanseg.inference.sliding_window import seconds_of_window
+        from leanseg.request import no_progress, step
+
+        progress = progress or no_progress
+        with self._lock:
+            step(progress, 0, 2, "loading the model")
+            loaded = self._model(model, precision)
+            step(progress, 1, 2, "a window")
+            return seconds_of_window(loaded.engine, len(loaded.card.inputs))
+
+    def _model(self, model: str, precision: str) -> Model:
         import leanseg
 
-        key = (options.model, options.precision)
+        key = (model, precision)
         if key not in self._loaded:
-            self._loaded[key] = leanseg.load_engine(options.model, precision=options.precision)
+            self._loaded[key] = leanseg.load_engine(model, precision=precision)
         return self._loaded[key]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
@@ -15,10 +15,14 @@ from DynamicBrainSegLib.options import Options
 from DynamicBrainSegLib.output import Output
 from DynamicBrainSegLib.runs import Runs
 from DynamicBrainSegLib.sequence_choosers import SequenceChoosers
-from DynamicBrainSegLib.thorough import costText, isThorough
+from DynamicBrainSegLib.thorough import isThorough
 from DynamicBrainSegLib.uncertainty_view import UncertaintyView
+from DynamicBrainSegLib.window_timing import WindowTiming
 from leanseg.errors import LeanSegError
 from leanseg.slicer_bridge.module_panel import ModulePanel
+
+if TYPE_CHECKING:
+    from leanseg.weights.card import ModelCard
 
 CONTENT_MS = 100  # after a change of the segments
 
@@ -27,7 +31,8 @@ class Panel(ModulePanel):
     """Keeps parameter node, widgets and session in step; calls `onOutput()` when another segmentation is meant."""
 
     def __init__(self, ui: Any, logic: Any, onOutput: Callable[[], None]) -> None:
-        super().__init__(ui, logic, "dynamic_slicewise", "Brain", _("{seconds:.1f} s a brain"), costText)
+        super().__init__(ui, logic, "dynamic_slicewise", "Brain", _("{seconds:.1f} s a brain"), self.costText)
+        self.timing = WindowTiming(logic, self.models, self.models.showCosts)
         self.sequences = SequenceChoosers(ui, self.onSequencesChosen)
         self.output = Output(ui.outputSelector, ui.segmentEditorWidget)
         self.options = Options(ui, self.models, self.sequences)
@@ -61,6 +66,7 @@ class Panel(ModulePanel):
 
     def enter(self) -> None:
         """The module is shown: look anew at the computer and at the scene."""
+        self.timing.enter()
         self.lookAtComputer()
         self.parameters.observe(self.updateFromParameters)
         self.updateFromParameters()
@@ -69,6 +75,7 @@ class Panel(ModulePanel):
     def exit(self) -> None:
         """Another module is shown: a run goes on."""
         self.isShown = False
+        self.timing.cancel()
         self.parameters.unobserve()
         self.sequences.unobserve()
 
@@ -117,6 +124,7 @@ class Panel(ModulePanel):
         self.uncertainty.remove()
         self.decisions.close()
         self.runs.close()
+        self.timing.close()
         self.runner.close()
         self._content.stop()
         self._content.disconnect("timeout()")
@@ -159,6 +167,12 @@ class Panel(ModulePanel):
         self.showUncertainty()
         self._onOutput()
         self.showState()
+        if self.isShown and self.environment.isComplete and not self.session.isRunning:
+            self.timing.start()
+
+    def costText(self, card: ModelCard) -> str:
+        """What a thorough model costs; empty for the others."""
+        return self.timing.costText(card)
 
     def problem(self) -> str:
         """Why nothing can be segmented, and what to do; empty where it can."""

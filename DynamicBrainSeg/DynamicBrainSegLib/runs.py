@@ -95,6 +95,7 @@ class Runs:
     def _start(self, start: Callable[[], None]) -> None:
         """An error in starting is told as one in running."""
         self._panel.message.clear()
+        self._panel.timing.cancel()
         try:
             with slicer.util.WaitCursor():
                 start()
@@ -107,6 +108,7 @@ class Runs:
         """A run is done."""
         if not outcome.overrides:
             self._panel.models.showSpeed(outcome.result.seconds)
+            self._panel.models.showCosts()
         self.write(outcome)
 
     def ended(self, error: Exception | None) -> None:

@@ -65,17 +65,21 @@ def windows(card: ModelCard) -> int:
     return len(window_boxes(shape, SlidingWindowConfig(window, config["overlap"])))
 
 
-def costText(card: ModelCard) -> str:
+def costText(card: ModelCard, secondsHere: float | None = None) -> str:
     """What a brain costs with a model that computes all of it; empty for one that decides.
 
-    Time and memory are those that the export of the model has measured, where it has.
+    `secondsHere`: of a brain on this computer. Until that is known, the time is the one that the export of the model
+    has measured, where it has; so is the memory.
     """
     if not isThorough(card):
         return ""
     count = windows(card)
     parts = [_("{gmacs:.0f} GMACs a brain").format(gmacs=count * card.gmacs)]
     measured = card.metrics.get("window", {})
-    if "seconds" in measured:
+    if secondsHere is not None:
+        text = _("about {seconds:.0f} s on this computer") if secondsHere >= 1 else _("below 1 s on this computer")
+        parts.append(text.format(seconds=secondsHere))
+    elif "seconds" in measured:
         parts.append(_("about {seconds:.0f} s where it was made").format(seconds=count * measured["seconds"]))
     if "peak_mb" in measured:
         parts.append(_("{memory:.1f} GB of memory").format(memory=measured["peak_mb"] / 1000))

@@ -12,20 +12,28 @@ from torch import Tensor, nn
 from leanseg.errors import UnknownNameError
 from leanseg.networks.attention_unet import AttentionUNet
 from leanseg.networks.blocks.residual_unet import ResidualUNet, check_grid
+from leanseg.networks.cga_unet import CGAUNet
 from leanseg.networks.med_danet_v2 import MedDANetV2
 from leanseg.networks.segresnet import SegResNet
 from leanseg.networks.text_bcs import TextBCS
 from leanseg.networks.trans_bts import TransBTS
+from leanseg.networks.trans_bts_v2 import TransBTSV2
 
+_DESCENT = ("stem.", "downs.", "stages.")  # of `blocks.volume_unet.VolumeUNet`
 _PREFIXES: dict[type[nn.Module], tuple[str, ...]] = {
     AttentionUNet: ("encoder.",),
     TextBCS: ("encoder.",),
     ResidualUNet: ("body.first.", "body.stages."),
     MedDANetV2: ("body.first.", "body.stages."),
     SegResNet: ("network.convInit.", "network.down_layers."),
-    TransBTS: ("stem.", "downs.", "stages.", "projection."),
+    TransBTS: (*_DESCENT, "projection."),
+    TransBTSV2: _DESCENT,
+    CGAUNet: _DESCENT,
 }
-ENCODERS = ("attention_unet", "text_bcs", "residual_unet", "med_danet_v2", "segresnet", "trans_bts")
+ENCODERS = (
+    *("attention_unet", "text_bcs", "residual_unet", "med_danet_v2"),
+    *("segresnet", "trans_bts", "trans_bts_v2", "cga_unet"),
+)
 
 
 def encoder_keys(network: nn.Module) -> tuple[str, ...]:
@@ -73,6 +81,9 @@ def encode(network: nn.Module, image: Tensor) -> list[Tensor]:
         return list(encoder.encode(image)[1])
     if isinstance(network, TransBTS):
         skips, deepest = network.encode(image)
+        return [*skips, deepest]
+    if isinstance(network, (TransBTSV2, CGAUNet)):
+        skips, deepest = network.descend(image)
         return [*skips, deepest]
     encoder_keys(network)
     raise AssertionError("encoder_keys knows every encoder")

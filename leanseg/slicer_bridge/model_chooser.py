@@ -49,9 +49,16 @@ class ModelChooser:
         for card in cards:
             name = f"{card.title.partition(':')[0]} ({card.id})"
             self._models.addItem(_("{name}, thorough").format(name=name) if self._costText(card) else name, card.id)
-            self._models.setItemData(self._models.count - 1, self._tooltip(card), qt.Qt.ToolTipRole)
+        self.showCosts()
         self._models.blockSignals(wasBlocked)
         self.select(model, precision)
+
+    def showCosts(self) -> None:
+        """What models cost has become known."""
+        for number in range(self._models.count):
+            tooltip = self._tooltip(self._cards[self._models.itemData(number)])
+            self._models.setItemData(number, tooltip, qt.Qt.ToolTipRole)
+        self._models.setToolTip(self._tooltip(self.card) if self.card is not None else "")
 
     def _tooltip(self, card: ModelCard) -> str:
         return "\n".join(text for text in (card.title, self._costText(card)) if text)
@@ -68,7 +75,6 @@ class ModelChooser:
     def fillPrecisions(self, precision: str = "") -> None:
         """The precisions of the chosen model."""
         card = self.card
-        self._models.setToolTip(self._tooltip(card) if card is not None else "")
         wasBlocked = self._precisions.blockSignals(True)
         self._precisions.clear()
         for name, text in PRECISION_NAMES.items():
@@ -76,6 +82,7 @@ class ModelChooser:
                 self._precisions.addItem(text, name)
         self._precisions.setCurrentIndex(max(self._precisions.findData(precision), 0 if self._precisions.count else -1))
         self._precisions.blockSignals(wasBlocked)
+        self._models.setToolTip(self._tooltip(card) if card is not None else "")
 
     @property
     def card(self) -> ModelCard | None:
@@ -96,11 +103,17 @@ class ModelChooser:
         if key is None:
             self._info.setText("")
             return
-        setting = "LeanSeg/SecondsPer{}/{}/{}".format(self._unit, *key)
-        known = float(qt.QSettings().value(setting) or 0)
+        known = self.knownSeconds(*key)
         if seconds is not None and round(seconds, 3) != known:
             known = round(seconds, 3)
-            qt.QSettings().setValue(setting, known)
+            qt.QSettings().setValue(self._setting(*key), known)
         size = self._cards[key[0]].bytes_of(key[1]) / 1e6
         speed = self._speedText.format(seconds=known, milliseconds=1000 * known) if known else _("speed: at first use")
         self._info.setText(_("{size:.1f} MB, {speed}").format(size=size, speed=speed))
+
+    def knownSeconds(self, model: str, precision: str) -> float:
+        """Of the last run on this computer; 0 where there was none."""
+        return float(qt.QSettings().value(self._setting(model, precision)) or 0)
+
+    def _setting(self, model: str, precision: str) -> str:
+        return f"LeanSeg/SecondsPer{self._unit}/{model}/{precision}"

@@ -11,7 +11,7 @@ from leanseg.slicer_bridge.precision_choices import precisionName
 from leanseg.slicer_bridge.precision_overlay import COLORS
 
 if TYPE_CHECKING:
-    from leanseg.inference.precision_comparison import PrecisionComparison
+    from leanseg.inference.precision_comparison import CardDice, PrecisionComparison
 
 
 def names(comparison: PrecisionComparison) -> tuple[str, str]:
@@ -26,7 +26,8 @@ def columnsAndRows(comparison: PrecisionComparison) -> tuple[list[str], list[tup
     """Of the table: what changes from the first to the second."""
     both = comparison.first, comparison.second
     size, noDice = _("{size:.2f} MB"), _("not in the card")
-    dices = [noDice if one.validation_dice is None else f"{one.validation_dice:.3f}" for one in both]
+    dices = [noDice if one.dice is None else f"{one.dice.mean:.3f}" for one in both]
+    kinds = list(dict.fromkeys(_diceName(one.dice) for one in both if one.dice is not None))
     change = comparison.dice_change
     rows = [
         (
@@ -34,7 +35,10 @@ def columnsAndRows(comparison: PrecisionComparison) -> tuple[list[str], list[tup
             [*(size.format(size=one.bytes / 1e6) for one in both), _ratio(both[0].bytes, both[1].bytes)],
         ),
         (_("Time here"), [*(_time(one.seconds) for one in both), _ratio(both[0].seconds, both[1].seconds)]),
-        (_("Validation Dice"), [*dices, "" if change is None else f"{change:+.3f}".replace("-", "−")]),
+        (
+            " / ".join(kinds) or _("Validation Dice"),
+            [*dices, "" if change is None else f"{change:+.3f}".replace("-", "−")],
+        ),
     ]
     return [*names(comparison), _("Change")], rows
 
@@ -57,6 +61,13 @@ def differenceText(comparison: PrecisionComparison) -> str:
             color = "#{:02x}{:02x}{:02x}".format(*(round(255 * part) for part in COLORS[kind]))
             lines.append(f'<span style="color:{color}">&#9632;</span> {meaning}: {voxels:,}')
     return "<br>".join(lines)
+
+
+def _diceName(dice: CardDice) -> str:
+    """Of what: two models may have been tested in two ways."""
+    names = {"validation": _("Validation Dice"), "cross-validation": _("Cross-validation Dice")}
+    region = {"WT": _("whole tumor")}.get(dice.region, dice.region)
+    return ", ".join(part for part in (names[dice.test], region) if part)
 
 
 def _fullName(side: object) -> str:

@@ -22,6 +22,12 @@ from leanseg.volume import Volume
 from leanseg.weights.bundle import read_bundle, rewrite_card
 from leanseg.weights.store import find_bundle
 
+_MEASURED_BY = {
+    "question_answering": "python benchmarks/questions.py model {model} --data DIR --part vqa_rad:test",
+    "referring": "python benchmarks/referring.py model {model} --data DIR --part busi:test",
+}
+"""Engine -> what measures its models, from a checkout; `DIR` holds the data sets."""
+
 
 def evaluate(
     model_id: str,
@@ -41,8 +47,12 @@ def evaluate(
     Raises:
         UnknownNameError: no such data set, split or model.
         UnreadableFileError: `root` does not hold the data set.
+        LeanSegError: another command measures models of this kind.
     """
-    if find_bundle(model_id).card.engine == "text_prompted":
+    engine = find_bundle(model_id).card.engine
+    if engine in _MEASURED_BY:
+        raise LeanSegError(f"{model_id} is measured by: {_MEASURED_BY[engine].format(model=model_id)}")
+    if engine == "text_prompted":
         options: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
         return evaluate_text(model_id, dataset, root, split=split, **options)
     if dataset == "brats":

@@ -62,7 +62,7 @@ def train(recipe: Recipe, data: Path, folder: Path, resume: bool, report: Report
             _begin_stage_2(trainer, objective, recipe.decisions)
         if isinstance(objective, TextGuided):
             for network in (trainer.network, trainer.mean):
-                objective.start(network, new=not recipe.init)
+                objective.start(network, new=_begins_anew(recipe))
         if recipe.average:
             trainer.average([Path(run) for run in recipe.average])
         else:
@@ -91,6 +91,11 @@ def _objective(recipe: Recipe, arrays: TrainingArrays) -> Objective:
         config = parse(PNEConfig, recipe.loss.auxiliary["pne"], "options of pne")
         return PixelContrast(loss, config, feature_channels(recipe), recipe.seed)
     return Supervised(loss)
+
+
+def _begins_anew(recipe: Recipe) -> bool:
+    """Whether all but the encoder is: a pre-training gives no more."""
+    return not recipe.init or load_run(Path(recipe.init))[0].fremae is not None
 
 
 def _text_guided(recipe: Recipe, config: TextConfig, pairs: TextPairs) -> TextGuided:

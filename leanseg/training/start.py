@@ -26,9 +26,15 @@ def start_at_run_(network: nn.Module, recipe: Recipe, start_recipe: Recipe, star
     """Give a new network what the run `recipe.init` learned: of a pre-training the encoder, else everything.
 
     Raises:
-        LeanSegError: the run is of another network, or was quantized otherwise.
+        LeanSegError: the run is of another network, or was quantized otherwise; or a pre-trained encoder would be
+            replaced by `text.start`.
     """
     if start_recipe.fremae is not None:
+        if recipe.text is not None and recipe.text.start:
+            raise LeanSegError(
+                f"{recipe.init} and {recipe.text.start}, the recipe's text.start, both give an encoder. "
+                'To keep that of the pre-training: --set text.start=""'
+            )
         give_encoder_(network, start.state_dict(), recipe.init)
         return quantize_(network, recipe.quantization)
     if (start_recipe.network, start_recipe.config) != (recipe.network, recipe.config):

@@ -10,10 +10,10 @@ from typing import Any
 from leanseg.weights.bundle import Bundle
 
 _MEASURE = """
-import json, sys, time
+import json, sys
 sys.modules["torch"] = None
-import numpy as np
 from leanseg.api import load_engine
+from leanseg.inference.sliding_window import seconds_of_window
 from leanseg.report import peak_rss_mb
 def peak_mb():  # what `resource` says of a child is at least the peak of its parent, on Linux
     try:
@@ -22,12 +22,7 @@ def peak_mb():  # what `resource` says of a child is at least the peak of its pa
         return peak_rss_mb()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 model = load_engine(sys.argv[1])
-window = np.random.default_rng(0).standard_normal((1, len(model.card.inputs), *model.engine.config.window_kji))
-seconds = []
-for _ in range(3):
-    started = time.perf_counter()
-    model.engine.graph({"image": window.astype(np.float32)})
-    seconds.append(time.perf_counter() - started)
+seconds = [seconds_of_window(model.engine, len(model.card.inputs)) for _ in range(3)]
 print(json.dumps({"seconds": round(min(seconds), 2), "peak_mb": round(peak_mb() or 0), "precision": model.precision}))
 """
 

@@ -16,6 +16,8 @@ SMALL: Mapping[str, tuple[Mapping[str, Any], tuple[int, ...], tuple[int, ...]]] 
     "residual_unet": ({"width": 4}, (4, 16, 24), (4, 8, 16, 32)),
     "med_danet_v2": ({"width": 4, "crop_sizes": [8]}, (4, 16, 24), (4, 8, 16, 32)),
     "segresnet": ({"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, (4, 8, 16, 8), (8, 16)),
+    "trans_bts_v2": ({"width": 8, "dim": 16, "heads": 2, "mlp_dim": 16}, (4, 16, 8, 8), (8, 16, 32, 64)),
+    "cga_unet": ({"width": 8, "attention_width": 4}, (4, 16, 8, 8), (8, 16, 32, 64)),
     "trans_bts": ({"width": 8, "dim": 16, "layers": 1, "heads": 2, "mlp_dim": 16}, (4, 16, 8, 8), (8, 16, 32, 16)),
 }
 EACH = pytest.mark.parametrize("name", ENCODERS)

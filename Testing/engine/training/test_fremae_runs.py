@@ -1,5 +1,6 @@
 """Pre-training from a recipe to a run, what a segmentation network takes over from it, and whether it helps."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +32,13 @@ TINY = ("config.widths=[4,8]", "preprocessing.size_ji=[32,32]", "optimizer.epoch
 BUSI_TINY = (*TINY, 'data.train=["busi:train"]', "optimizer.bf16=false")
 VOLUMES = (
     *("brain.size_ji=[32,32]", 'data.train=["brats:all"]', 'data.val=["brats:all"]', "optimizer.epochs=1"),
-    *("network=segresnet", "config={init_filters=8,blocks_down=[1,1],blocks_up=[1]}", "optimizer.bf16=false"),
-    *("patches.size_kji=[8,16,16]", "optimizer.batch_size=2", "fremae.half_width=2"),
+    *("patches.size_kji=[8,16,16]", "optimizer.batch_size=2", "optimizer.bf16=false"),
 )
+IN_3D = {
+    "segresnet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+    "trans_bts_v2": {"width": 8, "dim": 16, "heads": 2, "mlp_dim": 16, "grid_kji": [8, 16, 16]},
+    "cga_unet": {"width": 8, "attention_width": 4},
+}
 
 
 def silent(done: int, total: int, what: str) -> None: ...
@@ -97,6 +102,24 @@ def test_a_segmentation_network_takes_the_whole_encoder_and_nothing_else(
     assert f"all {len(keys)} tensors of the encoder are taken; decoder and frequency mapping blocks" in caplog.text
 
 
+def test_text_bcs_takes_the_encoder_of_the_same_pictures(run: Path) -> None:
+    """Of an attention_unet with as many convolutions; no tensor of it is missing."""
+    config = {"widths": [4, 8], "stages": [1], "feeds": "skips", "text": False, "in_channels": 1, "stem_convs": 2}
+    learned, network = load_file(run / "weights.safetensors"), build_network("text_bcs", config)
+    give_encoder_(network, learned, "it")
+    keys = encoder_keys(network)
+    assert len(keys) == len([key for key in learned if key.startswith("encoder.")])
+    assert all(torch.equal(network.state_dict()[key], learned[key]) for key in keys)
+
+
+def test_text_guided_training_does_not_throw_a_pretrained_encoder_away(run: Path) -> None:
+    settings = (f"init={run}", "config.widths=[4,8]", "config.stages=[1]", "config.attention_widths=[4]")
+    with pytest.raises(LeanSegError, match=r'both give an encoder\. To keep .*: --set text\.start=""') as caught:
+        new_network(load_recipe("text_bcs", settings))
+    assert "\n" not in str(caught.value)
+    new_network(load_recipe("text_bcs", (*settings, 'text.start=""')))
+
+
 def test_another_encoder_is_refused_with_the_tensor_that_does_not_fit(run: Path) -> None:
     recipe = load_recipe("t2kd_student_alone", (*TINY, f"init={run}", "config.widths=[4,16]"))
     with pytest.raises(
@@ -124,13 +147,22 @@ def test_where_it_comes_from_is_written_without_a_dice(run: Path) -> None:
     assert stage["recipe"]["fremae"]["mask_ratio"] == 0.25 and stage["log"]["last_val_dice"] is None
 
 
-def test_patches_of_unlabeled_volumes_are_pretrained_in_3d(brains: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", IN_3D)
+def test_patches_of_unlabeled_volumes_are_pretrained_in_3d_and_their_encoder_is_taken(
+    network: str, brains: Path, tmp_path: Path
+) -> None:
     for truth in brains.rglob("*_seg.nii.gz"):
         truth.rename(truth.with_name("hidden.gz"))
-    recipe = load_recipe("fremae_brats", VOLUMES)
+    config = f"config={json.dumps(IN_3D[network]).replace(':', '=')}"
+    recipe = load_recipe("fremae_brats", (*VOLUMES, f"network={network}", config, "fremae.half_width=2"))
     assert not load_parts(("brats:all",), brains, recipe).targets.any()
     train(recipe, brains, tmp_path / "run", resume=False, report=silent)
-    assert (tmp_path / "run" / "weights.safetensors").is_file()
+    target = new_network(load_recipe(network, (*VOLUMES, config, f"init={tmp_path / 'run'}")))
+    fresh = new_network(load_recipe(network, (*VOLUMES, config))).state_dict()
+    learned, keys = load_file(tmp_path / "run" / "weights.safetensors"), encoder_keys(target)
+    taken = target.state_dict()
+    assert all(torch.equal(taken[key], learned[key] if key in keys else fresh[key]) for key in taken)
+    assert any(not torch.equal(learned[key], fresh[key]) for key in keys), "it has learned"
 
 
 def test_slices_of_brains_are_pretrained_from_the_recipe(brains: Path, tmp_path: Path) -> None:

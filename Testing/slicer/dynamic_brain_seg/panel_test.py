@@ -110,7 +110,7 @@ class PanelTest(unittest.TestCase):
             panel.uncertainty._timer,
             volumes._timer,
         )
-        return panel.session.isRunning or any(timer.isActive() for timer in timers)
+        return panel.session.isRunning or panel.timing.isRunning or any(timer.isActive() for timer in timers)
 
     def segment(self):
         self.press(self.ui.segmentButton)

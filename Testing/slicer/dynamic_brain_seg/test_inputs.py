@@ -46,7 +46,9 @@ class TestRefusals(unittest.TestCase):
         """Four of them are no color with opacity; nor is one that has a frame more or less."""
         for channels in (2, 4, 5):
             together = volumeNode(np.zeros((3, 8, 8, channels), np.float32), name="BRATS_001")
-            words = rf"BRATS_001, chosen as FLAIR, holds several sequences in one file \({channels} values .*Extract each"
+            words = (
+                rf"BRATS_001, chosen as FLAIR, holds several sequences in one file \({channels} values .*Extract each"
+            )
             self.assertRefused(words, {"flair": together})
 
     def testAPictureWithoutVoxelSize(self):

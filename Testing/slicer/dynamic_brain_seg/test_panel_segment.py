@@ -2,9 +2,7 @@
 
 import csv
 import tempfile
-import unittest
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np

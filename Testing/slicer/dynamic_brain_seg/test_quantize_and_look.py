@@ -36,8 +36,9 @@ class TestQuantizeAndLook(PanelTest):
         other = brain_model.model()
         other.engine.graphs["whole"] = Generous()
         models = {"by_hand": self.model, "other": other}
-        for name, model in models.items():
-            vars(model.card).update(id=name, system="by_hand", metrics={}, bytes_of=lambda _precision: 1000)
+        for (name, model), dice in zip(models.items(), (0.85, 0.875), strict=True):
+            folds = {"cross_validation": {"precision": "fp32", "dice_WT": {"mean": dice}}}
+            vars(model.card).update(id=name, system="by_hand", metrics=folds, bytes_of=lambda _precision: 1000)
         cards = [SimpleNamespace(**{**vars(card()), "id": name, "system": "by_hand"}) for name in models]
         with (
             mock.patch.object(leanseg, "load_engine", lambda name, precision: models[name]),
@@ -58,5 +59,8 @@ class TestQuantizeAndLook(PanelTest):
         self.assertGreater(differs, 100)
         self.assertIn(f"{differs:,} of {compared.disagreement.size:,} voxels differ", self.form.differenceLabel.text)
         self.assertIn("both, but not the same", self.form.differenceLabel.text)
+        table = self.form.table
+        self.assertEqual(table.verticalHeaderItem(2).text(), "Cross-validation Dice, whole tumor")
+        self.assertEqual([table.item(2, n).text() for n in range(3)], ["0.850", "0.875", "+0.025"])
         [node] = self.section._overlay.nodes
         self.assertTrue(node.GetDisplayNode().GetVisibility())

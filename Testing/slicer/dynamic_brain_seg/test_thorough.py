@@ -1,5 +1,7 @@
 """A model that computes all of a brain in 3-D, beside the one that decides: its cost, its result, what it cannot do."""
 
+import os
+import threading
 from types import SimpleNamespace
 from unittest import mock
 
@@ -11,10 +13,14 @@ from DynamicBrainSegLib.thorough import costText
 
 import leanseg
 from leanseg.errors import InferenceCancelled, LeanSegError
+from Testing.slicer import gestures
 from Testing.slicer.dynamic_brain_seg import brain_model
 from Testing.slicer.dynamic_brain_seg.panel_test import SLICES, PanelTest, card, truth
 
 WINDOW, OVERLAP, WINDOW_GMACS = (16, 48, 56), 0.25, 2.5
+WINDOWS = 6  # of a brain of usual height: 35 slices of 4 mm, 64 x 56 pixels: 3 x 2 x 1
+DIGEST = "of what was made by hand"
+ON_THIS_COMPUTER = "LeanSeg/SecondsPerWindow"
 
 
 class InWindows:
@@ -47,7 +53,14 @@ def thoroughCard(**metrics):
         metrics=metrics,
     )
     found.bytes_of = lambda _precision: 2000
+    found.checksum = lambda _precision: DIGEST
     return found
+
+
+def forgetTimes(model, digest):
+    """As if nothing had run on this computer."""
+    for setting in (f"LeanSeg/SecondsPerBrain/{model}", f"{ON_THIS_COMPUTER}/{digest}"):
+        qt.QSettings().remove(setting)
 
 
 def thoroughModel(deciding):
@@ -61,8 +74,9 @@ def thoroughModel(deciding):
 
 class TestThorough(PanelTest):
     def useModel(self):
-        """Both are there; the thorough one is listed first, as by its name."""
+        """Both are there; the thorough one is listed first, as by its name. Neither was run here yet."""
         super().useModel()
+        forgetTimes("in_3d", DIGEST)
         self.thorough = thoroughModel(self.model)
         deciding = SimpleNamespace(**vars(card()), system="by_hand")
         measured = {"window": {"seconds": 2.0, "peak_mb": 1234.0}}
@@ -85,11 +99,55 @@ class TestThorough(PanelTest):
         self.assertEqual([selector.itemText(n) for n in range(selector.count)],
                          ["By hand (by_hand)", "TransBTSV2 (in_3d), thorough"])  # fmt: skip
         self.assertEqual(selector.toolTip, "By hand")
-        # 35 slices of 4 mm, 64 x 56 pixels: 3 x 2 x 1 windows of 2.5 GMACs and 2 s
         cost = "Thorough: all of the brain in 3-D; 15 GMACs a brain, about 12 s where it was made, 1.2 GB of memory."
         self.assertEqual(selector.itemData(1, qt.Qt.ToolTipRole), f"TransBTSV2: a 3-D network\n{cost}")
+
+    def testChosenItIsTimedInTheBackgroundAndTheTimeIsRemembered(self):
         self.chooseThorough()
-        self.assertIn(cost, selector.toolTip)
+        self.assertEqual(self.thorough.engine.graph.windows, 1)
+        seconds = float(qt.QSettings().value(f"{ON_THIS_COMPUTER}/{DIGEST}/{os.cpu_count()}"))
+        self.assertGreater(seconds, 0)
+        self.assertAlmostEqual(self.widget.panel.timing.seconds(thoroughCard()), WINDOWS * seconds)
+        for text in (self.ui.modelSelector.toolTip, self.ui.modelSelector.itemData(1, qt.Qt.ToolTipRole)):
+            self.assertIn("15 GMACs a brain, below 1 s on this computer, 1.2 GB of memory.", text)
+        self.pick(self.ui.modelSelector, "By hand (by_hand)")
+        self.chooseThorough()
+        self.assertEqual(self.thorough.engine.graph.windows, 1, "it is known")
+
+    def testTheTimeOfAnOwnRunCountsMore(self):
+        qt.QSettings().setValue("LeanSeg/SecondsPerBrain/in_3d/fp32", 42.25)
+        self.chooseThorough()
+        self.assertEqual(self.thorough.engine.graph.windows, 0)
+        self.assertIn("about 42 s on this computer", self.ui.modelSelector.toolTip)
+
+    def testSegmentEndsTheTiming(self):
+        """What is heard of the window then would be of two that share the processor."""
+        self.load()
+        begun, mayEnd = threading.Event(), threading.Event()
+
+        def slow(*_arguments):
+            begun.set()
+            mayEnd.wait(10)
+            return 5.0
+
+        with mock.patch.object(self.widget.logic, "timeWindow", slow):
+            wanted = self.ui.modelSelector.findText("TransBTSV2 (in_3d), thorough")
+            self.ui.modelSelector.setCurrentIndex(wanted)
+            self.assertTrue(gestures.waitFor(begun.is_set, 10))
+            self.assertTrue(self.ui.segmentButton.enabled, "the panel is not blocked")
+            self.segment()
+            mayEnd.set()
+            self.finish()
+        self.assertIsNone(qt.QSettings().value(f"{ON_THIS_COMPUTER}/{DIGEST}/{os.cpu_count()}"))
+        self.assertEqual(self.decisions(), ["volume"] * SLICES)
+
+    def testAModelThatCannotBeTimedIsTriedOnce(self):
+        with mock.patch.object(self.widget.logic, "timeWindow", side_effect=LeanSegError("damaged")) as timed:
+            self.chooseThorough()
+            self.widget.panel.onChanged()
+            self.finish()
+        self.assertEqual(timed.call_count, 1)
+        self.assertIn("about 12 s where it was made", self.ui.modelSelector.toolTip)
 
     def testWhatWasNotMeasuredIsNotSaid(self):
         self.assertEqual(costText(thoroughCard()), "Thorough: all of the brain in 3-D; 15 GMACs a brain.")
@@ -97,6 +155,7 @@ class TestThorough(PanelTest):
 
     def testItFindsTheTumorAndEverySliceCostsTheSame(self):
         self.chooseThorough()
+        self.thorough.engine.graph.windows = 0
         nodes = self.loadAndSegment()
         for region, name in (("WT", "Whole tumor (WT)"), ("ET", "Enhancing tumor (ET)")):
             np.testing.assert_array_equal(self.mask(name, nodes["flair"]), truth(region))
