@@ -45,17 +45,18 @@ def test_a_peer_runs_between_two_runs_of_ours(brain: ModuleType) -> None:
 
 
 def test_macs_on_another_basis_by_hand(brain: ModuleType) -> None:
-    """Each slice decides for 8; a crop 2 + 3, whole 20. At a quarter of the pixels: 2; 0.5 + 3; 5."""
+    """Each slice decides for 8; a crop is 3, whole 20. At a quarter of the pixels: 2; 3; 5. 8 bits save 3 / 4."""
     config = DynamicConfig(
-        branches=(BranchConfig("crop", "crop", (4, 4), (), 3), BranchConfig("whole", "whole", (8, 8), (), 20)),
+        branches=(BranchConfig("crop", "crop", (4, 4), (), 3), BranchConfig("whole", "whole", (8, 8), (12,), 8)),
         regions=("WT",),
         decision_macs=8,
         position_macs=2,
         outside=(0.0,),
     )
     chosen = ["skip", "crop", "whole", "skip"]
-    assert brain.gmacs_of(chosen, config, (8, 8), 1.0) * 1e9 == pytest.approx(4 * 8 + 5 + 20)
-    assert brain.gmacs_of(chosen, config, (8, 8), 0.25) * 1e9 == pytest.approx(4 * 2 + 3.5 + 5)
+    assert brain.gmacs_of(chosen, config, (8, 8), 1.0) * 1e9 == pytest.approx(4 * 8 + 3 + 20)
+    assert brain.gmacs_of(chosen, config, (8, 8), 0.25) * 1e9 == pytest.approx(4 * 2 + 3 + 5)
+    assert brain.gmacs_saved([[], [], [8], []], chosen, config, (8, 8), 0.25) * 1e9 == pytest.approx(0.25 * 12 * 0.75)
 
 
 def test_a_process_tells_time_and_memory_or_why_it_failed(brain: ModuleType) -> None:
