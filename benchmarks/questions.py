@@ -75,11 +75,13 @@ def figures_of_model(model: Model, parts: dict[str, QuestionSet]) -> Figures:
             if n != owner:
                 owner, tokens = n, engine.look(asked.images[n].float().numpy())
             try:
-                answers = engine.reply(tokens, engine.read(question.texts[0])).answers
+                read = engine.read(question.texts[0])
+                answers = engine.reply(tokens, read).answers
+                sureness = 0.0 if read.unknown else float(answers.max())  # then it cannot tell, however sure it is
             except LeanSegError:
-                answers = np.zeros(len(engine.config.answers), np.float32)
+                answers, sureness = np.zeros(len(engine.config.answers), np.float32), 0.0
             said = engine.config.answers[int(answers.argmax())] if answers.any() else ""
-            rows.append((question, said, float(answers.max())))
+            rows.append((question, said, sureness))
         result[name] = _in_use(rows, engine.config)
         generated += rows if not name.startswith("vqa_rad") else []
     return result | ({GENERATED: _in_use(generated, engine.config)} if generated else {})

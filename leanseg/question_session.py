@@ -134,9 +134,9 @@ class QuestionSession:
         order = [int(n) for n in np.argsort(-reply.answers, kind="stable")[:CHOICES] if reply.answers[n] > 0]
         choices = tuple(Choice(config.answers[n], float(reply.answers[n])) for n in order)
         confidence = choices[0].probability
-        is_told = confidence >= config.confidence_threshold
+        is_told = confidence >= config.confidence_threshold and not read.unknown  # else it answers another question
         warnings = list(read.remarks)
-        if not is_told:
+        if confidence < config.confidence_threshold:
             its, needed = _told_apart(confidence, config.confidence_threshold)
             warnings.append(
                 f"The most probable answer, {choices[0].text!r}, has a probability of {its}; below {needed} too many "

@@ -130,7 +130,9 @@ def test_misspelled_and_unknown_words_are_named(model: Model) -> None:
     session = QuestionSession(model, view())
     misspelled = session.ask("Where is it brigter?")
     assert misspelled.text == "left" and misspelled.warnings == ("'brigter' was read as 'brighter'.",)
-    assert session.ask("Where is the picture qqq brighter?").warnings == ("The model does not know the word 'qqq'.",)
+    unknown = session.ask("Where is the picture qqq brighter?")
+    assert unknown.warnings == ("The model does not know the word 'qqq'.",)
+    assert not unknown.is_told and unknown.text == CANNOT_TELL, "the answer would be one to another question"
 
 
 def test_the_end_of_a_long_question_is_not_read_and_said_so(model: Model) -> None:

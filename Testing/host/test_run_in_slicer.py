@@ -67,7 +67,12 @@ def test_a_file_that_is_not_found_is_named(runner, tmp_path, capsys):
     assert "No test is found in: no_package.test_case_lost, test_case_empty" in capsys.readouterr().out
 
 
-def test_a_module_that_is_not_loaded_is_named(runner, tmp_path, capsys):
+def test_a_module_that_is_not_loaded_is_named(runner, tmp_path, capsys, monkeypatch):
+    import slicer
+
+    monkeypatch.delattr(
+        slicer.modules, "textguidedseg", raising=False
+    )  # another test of this process may have loaded it
     (tmp_path / "TextGuidedSeg").mkdir()
     (tmp_path / "TextGuidedSeg" / "TextGuidedSeg.py").write_text("")
     assert runner.run(tmp_path) == 2

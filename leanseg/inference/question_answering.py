@@ -73,6 +73,8 @@ class QuestionRead:
     pieces: tuple[int, ...]
     remarks: tuple[str, ...]
     """What a person should know about how it was read, one line each"""
+    unknown: tuple[str, ...] = ()
+    """Words that the model does not know: without them it is another question"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,18 +123,19 @@ class QuestionAnsweringEngine:
             )
         if not text.endswith("?") and words[0] not in _BEGINNINGS:
             raise LeanSegError(f"{_shown(text)} is no question. Ask one, e.g.: Is there a mass?")
-        known, remarks = text, []
+        known, remarks, unread = text, [], []
         for word in dict.fromkeys(unknown):
             meant = meant_by(word, self._pieces.words) if len(word) > _SHORT else None
             if meant is not None:
                 known = re.sub(rf"(?i)\b{re.escape(word)}\b", meant, known)
                 remarks.append(f"{word!r} was read as {meant!r}.")
             else:
+                unread.append(word)
                 remarks.append(f"The model does not know the word {word!r}.")
         pieces = self._pieces(known)
         if len(words) + 2 > self.config.text_length:
             remarks.append(f"Only the beginning was read, {self.config.text_length - 2} words. Ask more briefly.")
-        return QuestionRead(text, pieces, tuple(remarks))
+        return QuestionRead(text, pieces, tuple(remarks), tuple(unread))
 
     def look(self, image: Float32) -> Float32:
         """(1, j, i) on the model grid, as `processing.preprocess` makes it -> tokens (1, stage, place, width).

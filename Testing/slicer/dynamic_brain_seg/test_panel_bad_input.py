@@ -38,7 +38,7 @@ class TestRefusedBeforeARun(PanelTest):
         self.refuseEach(lambda: self.vectorVolume(3), "in color (3 values in each voxel)")
 
     def testEachSequenceOfFourDimensions(self):
-        self.refuseEach(lambda: self.vectorVolume(6), "Extract one")
+        self.refuseEach(lambda: self.vectorVolume(6), "Extract each")
 
     def testEachSequenceEmpty(self):
         self.refuseEach(
