@@ -3,15 +3,17 @@
     python benchmarks/quantization.py sizes [--json R.json]
     python benchmarks/quantization.py layers [--rounds 30] [--json R.json]
     python benchmarks/quantization.py student [BUNDLE ...] [--size 128] [--rounds 60] [--json R.json]
+    python benchmarks/quantization.py words [--rounds 30] [--json R.json]
     python benchmarks/quantization.py dice RUNS --data DIR [--seeds 0 1 2] [--json R.json]
 
 Times are of long-lived processes, one for each instruction set, whose contenders take turns: a round gives each the
-best of three, and a ratio is of one round, so drift of the machine cancels. `avx2` limits OpenVINO
-(ONEDNN_MAX_CPU_ISA) and the kernels (NUMBA_CPU_FEATURES). ONNX Runtime and ncnn have no such limit: their figures are
-of the whole CPU, and a ratio of limited against unlimited is a lower bound. A peer that is not installed is left out,
-and named.
+best of three, and a ratio is of one round, so drift of the machine cancels. `vnni` keeps OpenVINO from AMX
+(ONEDNN_MAX_CPU_ISA), `avx2` limits it and the kernels (NUMBA_CPU_FEATURES). ONNX Runtime and ncnn have no such limit:
+their figures are of the whole CPU, and a ratio of limited against unlimited is a lower bound. A peer that is not
+installed is left out, and named.
 
 layers   for each shape of the student at 128 x 128, eight convolutions with ReLU, back and forth between two widths
+words    the shipped text encoder, float and with 4-bit weights
 dice     RUNS holds `float_sN`, `dsq44_sN`, `ste44_sN`, `dsq22_sN`, `ste22_sN`, `clip22_sN` for each seed N, from
          `leanseg train t2kd_student_low_bits` with the settings that the recipe names; the hardened networks, on the
          test part of BUSI, cut at 0.5
@@ -36,6 +38,7 @@ from rich.table import Table
 
 ISA: dict[str, dict[str, str]] = {
     "all": {},
+    "vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
     "avx2": {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "NUMBA_CPU_NAME": "haswell",
@@ -87,7 +90,7 @@ class Worker:
         self._process.wait()
 
 
-def race(workers: Sequence[Worker], rounds: int, **asked: Any) -> dict[str, Figures]:
+def race(workers: Sequence[Worker], rounds: int, base: str = BASE, **asked: Any) -> dict[str, Figures]:
     """Figures by contender, named with its instruction set; every round runs each of them once."""
     places = []
     for worker in workers:
@@ -100,12 +103,11 @@ def race(workers: Sequence[Worker], rounds: int, **asked: Any) -> dict[str, Figu
     for _ in range(rounds):
         for worker, name in places:
             times[f"{worker.isa}: {name}"].append(worker.ask(time=name))
-    return figures(times)
+    return figures(times, times.get(f"all: {base}"))
 
 
-def figures(times: dict[str, list[float]]) -> dict[str, Figures]:
-    """Median milliseconds, and how many times faster than ncnn INT8 in the same round."""
-    base = times.get(f"all: {BASE}")
+def figures(times: dict[str, list[float]], base: list[float] | None) -> dict[str, Figures]:
+    """Median milliseconds, and how many times faster than `base` in the same round."""
     results: dict[str, Figures] = {}
     for name, each in times.items():
         results[name] = {"median_ms": round(1000 * statistics.median(each), 3), "min_ms": round(1000 * min(each), 3)}
@@ -191,6 +193,8 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         if arguments.what == "student":
             return race(workers, arguments.rounds, build="student", size=arguments.size, bundles=arguments.subjects)
+        if arguments.what == "words":
+            return race(workers[:1], arguments.rounds, "openvino fp32", build="words")
         rows = {}
         for a, b, size in ROWS[: arguments.first]:
             rows[f"{a} - {b} at {size}"] = race(workers, arguments.rounds, build="row", channels=[a, b], size=size)
@@ -213,7 +217,7 @@ def show(results: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("sizes", "layers", "student", "dice"))
+    parser.add_argument("what", choices=("sizes", "layers", "student", "words", "dice"))
     parser.add_argument("subjects", nargs="*", help="bundles to time as well, or the folder of runs")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LEANSEG_DATA", "../shared/data")))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

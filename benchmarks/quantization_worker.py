@@ -1,8 +1,9 @@
 """One process of `benchmarks/quantization.py`: builds contenders and times them, as its standard input asks.
 
-A line is JSON: {"build": "student", "size": 128, "bundles": [...]}, {"build": "row", "channels": [16, 32], "size": 128}
-or {"time": NAME}. The answer is a line: names of what was built and what is missing, or seconds, the best of three.
-Instruction sets are limited by the environment before the process starts.
+A line is JSON: {"build": "student", "size": 128, "bundles": [...]}, {"build": "words"},
+{"build": "row", "channels": [16, 32], "size": 128} or {"time": NAME}. The answer is a line: names of what was built and
+what is missing, or seconds, the best of three. Instruction sets are limited by the environment before the process
+starts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import onnx
 import quantization_ncnn
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from quantization_int4 import int4_run
 from safetensors.torch import load
 from torch import nn
 
@@ -89,6 +91,7 @@ def student(size: int, bundles: list[str], threads: int) -> dict[str, Callable[[
     makers: dict[str, Callable[[], Run]] = {
         "openvino int8": lambda: openvino_run(int8.SerializeToString(), images[:1], threads),
         "openvino fp32": lambda: openvino_run(fp32.SerializeToString(), images[:1], threads),
+        "openvino int4 weights": lambda: int4_run(fp32.SerializeToString(), {"image": images[:1]}, threads),
         "onnxruntime int8": lambda: onnxruntime_run(int8, images[:1], threads),
         "ncnn fp32": lambda: ncnn(False),
         "ncnn int8": lambda: ncnn(True),
@@ -99,6 +102,23 @@ def student(size: int, bundles: list[str], threads: int) -> dict[str, Callable[[
         (graph,) = complete_graphs(bundle, precision).values()
         makers[Path(folder).name] = lambda g=graph: openvino_run(g, images[:1], threads)
     return makers
+
+
+# ── the shipped text encoder ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def words(threads: int) -> dict[str, Callable[[], Run]]:
+    """One prompt of the greatest length; its graph is matrix products, which is what 4-bit weights are made for."""
+    bundle = find_bundle("text_bcs")
+    graph = bundle.graph("text_fp32")
+    ids = np.random.default_rng(0).integers(1, 1000, (1, bundle.card.engine_config["text_length"])).astype(np.float32)
+    inputs = {"ids": ids, "padding": np.zeros_like(ids)}
+
+    def openvino() -> Run:
+        compiled = OpenVINOGraph(graph, threads)
+        return lambda: compiled(inputs)
+
+    return {"openvino fp32": openvino, "openvino int4 weights": lambda: int4_run(graph, inputs, threads)}
 
 
 # ── rows of convolutions ────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,6 +211,8 @@ def build(asked: dict[str, Any], threads: int) -> tuple[dict[str, Run], list[str
     """Contenders that ran once, and those whose package is missing; `only` names beginnings of names."""
     if asked["build"] == "student":
         makers = student(asked["size"], asked["bundles"], threads)
+    elif asked["build"] == "words":
+        makers = words(threads)
     else:
         makers = row((asked["channels"][0], asked["channels"][1]), asked["size"], threads)
     runs, missing = {}, []
