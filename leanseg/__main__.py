@@ -74,6 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_segment(verbs)
     _add_make_floor(verbs)
+    bench = verbs.add_parser("bench", help="how fast the models are on this computer, on the built-in cases")
+    bench.add_argument("models", metavar="MODEL", nargs="*", help="model id or bundle folder; default: all")
+    bench.add_argument("--rounds", metavar="N", type=_count, default=10, help="timed runs of each (default: 10)")
+    bench.add_argument("--json", metavar="R.json", type=Path, help="also write the reports here")
     demo = verbs.add_parser("demo", help="segment the built-in cases and write a page with pictures")
     demo.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("demo-output"))
     verbs.add_parser("doctor", help="say what is installed and what is missing")
@@ -165,6 +169,13 @@ def _fraction(text: str) -> float:
         if 0 < float(text) < 1:
             return float(text)
     raise argparse.ArgumentTypeError(f"a probability above 0 and below 1 is needed; got {text!r}")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"a whole number of 1 or more is needed; got {text!r}")
 
 
 def _finite(text: str) -> float:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leanseg.console import print_table, progress_bar
 from leanseg.errors import MissingDependencyError, OutputError
-from leanseg.request import Alignment, Progress
+from leanseg.request import Alignment
 
 if TYPE_CHECKING:
     from leanseg.api import Model
@@ -37,7 +38,7 @@ def models(arguments: argparse.Namespace) -> None:
     sizes = (
         {**row, "precisions": ", ".join(row["precisions"]), "size": f"{row['bytes'] / 1e6:.1f} MB"} for row in rows
     )
-    _print_table(columns, [[str(row[column]) for column in columns] for row in sizes])
+    print_table(columns, [[str(row[column]) for column in columns] for row in sizes])
 
 
 def _model_row(card: ModelCard) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def systems(arguments: argparse.Namespace) -> None:
         print(json.dumps([system.to_json() for system in SYSTEMS], indent=1, ensure_ascii=False))
         return
     rows = [[s.id, s.state, s.bundle, s.title, s.home[0]] for s in SYSTEMS]
-    _print_table(("id", "state", "bundle", "title", "home"), rows)
+    print_table(("id", "state", "bundle", "title", "home"), rows)
 
 
 def segment(arguments: argparse.Namespace) -> None:
@@ -91,7 +92,7 @@ def segment(arguments: argparse.Namespace) -> None:
     volumes = {name: read_image(path) for name, path in paths.items()}
     reference, first = next(iter(volumes.items()))
     remarks: list[str] = []
-    with _progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
+    with progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
         if takes_sequences:
             align: Alignment = arguments.align or "resample"
             brain = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
@@ -180,7 +181,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
     if arguments.json is not None:
         check_output(arguments.json, (".json",))
-    with _progress_bar(f"evaluate {arguments.dataset}") as progress:
+    with progress_bar(f"evaluate {arguments.dataset}") as progress:
         report = run_evaluate(
             arguments.model,
             arguments.dataset,
@@ -193,7 +194,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         write_json(report, arguments.json)
     mean = report["mean"]
-    _print_table(("metric", "mean", "n"), [[k, f"{v['mean']:.4f}", str(v["n"])] for k, v in mean.items()])
+    print_table(("metric", "mean", "n"), [[k, f"{v['mean']:.4f}", str(v["n"])] for k, v in mean.items()])
     load, per_slice = report["seconds"]["load"], report["seconds"]["per_slice"]
     print(f"{report['model']} {report['precision']}: {1000 * per_slice:.1f} ms a slice, load {load:.2f} s")
     if arguments.record:
@@ -213,7 +214,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     recipe = load_recipe(arguments.recipe, arguments.set)
     folder = arguments.out or Path("runs") / recipe.id
-    with _progress_bar(f"train {recipe.id}") as progress:
+    with progress_bar(f"train {recipe.id}") as progress:
         run_train(recipe, data_root(arguments.data), folder, arguments.resume, progress)
     print(f"Trained: {folder}. Next: leanseg export {shlex.quote(str(folder))} -o BUNDLE")
 
@@ -230,11 +231,27 @@ def export(arguments: argparse.Namespace) -> None:
     print(f"Bundle: {bundle.folder}")
 
 
+def bench(arguments: argparse.Namespace) -> None:
+    """Time the models on this computer."""
+    from leanseg.bench import COLUMNS, table_rows
+    from leanseg.bench import bench as run_bench
+    from leanseg.files.seg_nrrd import check_output
+    from leanseg.report import write_json
+
+    if arguments.json is not None:
+        check_output(arguments.json, (".json",))
+    with progress_bar("bench") as progress:
+        reports = run_bench(arguments.models, arguments.rounds, progress)
+    if arguments.json is not None:
+        write_json(reports, arguments.json)
+    print_table(COLUMNS, table_rows(reports))
+
+
 def demo(arguments: argparse.Namespace) -> None:
     """Segment the built-in cases with every model; write a page with pictures."""
     from leanseg.demo import run_demo
 
-    with _progress_bar("demo") as progress:
+    with progress_bar("demo") as progress:
         page = run_demo(arguments.output, progress)
     print(f"Open {page} in a browser.")
 
@@ -243,7 +260,7 @@ def doctor(arguments: argparse.Namespace) -> None:
     """Say what is installed, what is missing, and what to do."""
     from leanseg.doctor import examine
 
-    _print_table(("what", "state", "what to do"), examine())
+    print_table(("what", "state", "what to do"), examine())
 
 
 @contextmanager
@@ -258,30 +275,3 @@ def _make_floor(verb: str) -> Iterator[None]:
             f"`leanseg {verb}` needs {error.name}, which is not installed. "
             'In a checkout of LeanSeg, run: pip install -e ".[train]"'
         ) from error
-
-
-@contextmanager
-def _progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
-    """A rich progress bar on standard error; nothing where nobody watches."""
-    if not shown or not sys.stderr.isatty():
-        yield lambda done, total, what: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    detail = TextColumn("{task.fields[what]}", markup=False)  # a file name may hold [brackets]
-    with Progress(*columns, detail, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
-
-
-def _print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    # As plain text: markup would swallow the [train] of an extra.
-    Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False, highlight=False).print(table)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from leanseg.api import Model, list_models, load_engine, measure, segment
 from leanseg.beside import written_beside
 from leanseg.demo_brains import brain_section
+from leanseg.demo_inputs import inputs_section
 from leanseg.demo_references import referring_section
 from leanseg.demo_texts import text_section
 from leanseg.errors import LeanSegError, OutputError
@@ -123,11 +124,12 @@ def run_demo(folder: Path, progress: Progress) -> Path:
         sections.append(section)
         reports.append(report)
         done += 1
+    sections += [inputs_section([*cards, *others], folder), _screens(folder)]
     step(progress, total, total, "done")
     write_json(reports, folder / "report.json")
     page = folder / "index.html"
     with written_beside(page) as temporary:
-        temporary.write_text(_PAGE.format(sections="\n".join([*sections, _screens(folder)])), encoding="utf-8")
+        temporary.write_text(_PAGE.format(sections="\n".join(sections)), encoding="utf-8")
     return page
 
 
@@ -261,6 +263,7 @@ figure {{ display: inline-block; margin: 0 .75rem .5rem 0; width: 22%; min-width
 figure img {{ width: 100%; }}
 figcaption, .screens p {{ color: #9aa3ab; }}
 .screens img {{ width: 100%; }}
+pre {{ background: #0e1013; padding: .75rem; overflow-x: auto; }}
 </style></head><body>
 <h1>LeanSeg demo</h1>
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from

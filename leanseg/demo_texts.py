@@ -14,7 +14,7 @@ from leanseg.api import Model
 from leanseg.inference.hints import NO_HINTS, Click, Hints
 from leanseg.pictures import Picture, outlines, uncertainty_colors, write_png
 from leanseg.report import Stopwatch, run_report
-from leanseg.text_phantom import text_phantom
+from leanseg.text_phantom import TextPhantom, text_phantom
 from leanseg.text_session import SliceProposal, TextSession
 
 SEED, SLICES = 3, 9
@@ -52,9 +52,14 @@ class _Story:
         self.rows.append({"id": title, "dice": round(dice, 4), "milliseconds": round(1000 * proposal.seconds)})
 
 
+def story_phantom() -> TextPhantom:
+    """What PROMPT is about."""
+    return text_phantom("mri", seed=SEED, lesions=2, slices=SLICES)
+
+
 def text_section(model: Model, watch: Stopwatch, folder: Path) -> tuple[str, dict[str, Any]]:
     """Tell the story on the phantom; pictures into `folder`. HTML, and the report of the run."""
-    phantom, k = text_phantom("mri", seed=SEED, lesions=2, slices=SLICES), SLICES // 2
+    phantom, k = story_phantom(), SLICES // 2
     named = phantom.lesions[k] > 0
     named[:, named.shape[1] // 2 :] = False
     gray = phantom.image.array[0, k].astype(np.float64)

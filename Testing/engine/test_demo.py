@@ -1,4 +1,6 @@
+import html
 import json
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,11 +9,13 @@ import pytest
 import SimpleITK as sitk
 
 from leanseg import demo
+from leanseg.__main__ import main
 from leanseg.demo import DemoCase, run_demo
 from leanseg.errors import BundleError, InferenceCancelled, LeanSegError, OutputError
 from leanseg.phantom import ultrasound_phantom
 from leanseg.segmentation import Segment
 from Testing.engine.dynamic_networks import write_dynamic_bundle
+from Testing.engine.text_tiny import write_text_bundle
 from Testing.engine.tiny import dark_on_bright, ellipse, write_tiny_bundle
 
 SMALL = (64, 80)
@@ -243,3 +247,20 @@ def test_a_model_that_decides_shows_a_brain(models_folder: Path, small_cases: li
     assert set(case["volumes_ml"]) == {"WT", "TC", "ET"} and sum(case["decisions"].values()) == case["slices"]
     width = sitk.ReadImage(str(tmp_path / "demo" / pictures[-1])).GetWidth()
     assert width == 6 * case["slices"], "one bar a slice"
+
+
+def test_the_cases_are_files_and_the_page_says_what_to_type(
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dynamic_bundle(models_folder / "brains")
+    write_text_bundle(models_folder / "told")
+    folder = tmp_path / "demo"
+    page = run_demo(folder, quiet).read_text(encoding="utf-8")
+    typed = html.unescape(page.partition("<pre>")[2].partition("</pre>")[0]).splitlines()
+    assert [line.split()[:3] for line in typed] == [
+        ["leanseg", "segment", model] for model in ("tiny", "brains", "told")
+    ]
+    monkeypatch.chdir(folder)
+    for line in typed:
+        assert main(shlex.split(line)[1:]) == 0
+    assert {path.name for path in folder.glob("*.seg.nrrd")} >= {f"{m}.seg.nrrd" for m in ("tiny", "brains", "told")}

@@ -21,7 +21,7 @@ REPORT_KEYS = [
     *("model", "checksum", "versions", "device", "precision", "seconds"),
     *("peak_rss_mb", "gmacs", "mean", "cases"),
 ]
-VERBS = ("models", "systems", "segment", "evaluate", "train", "export", "demo", "doctor")
+VERBS = ("models", "systems", "segment", "evaluate", "train", "export", "bench", "demo", "doctor")
 ELLIPSE = ellipse((48, 64))
 GRAY: NDArray[np.uint8] = np.where(ELLIPSE, 20, 200).astype(np.uint8)
 

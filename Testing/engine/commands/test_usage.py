@@ -10,6 +10,7 @@ import pytest
 import leanseg
 from leanseg import commands
 from leanseg.__main__ import main
+from leanseg.console import progress_bar
 from Testing.engine.commands.command_line import (
     VERBS,
     Captured,
@@ -115,6 +116,6 @@ def test_the_progress_bar_shows_names_with_brackets(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
-    with commands._progress_bar("demo") as progress:
+    with progress_bar("demo") as progress:
         assert progress(1, 2, "case [/b] of [red]") is not False
     assert "case [/b] of [red]" in terminal.getvalue()
