@@ -37,7 +37,7 @@ from leanseg.training.trainer import load_run
 from leanseg.training.volumes import Regions, WindowGraph, count_volume_gmacs
 
 COMMAND = "python benchmarks/volume_systems.py RUNS --data DIR"
-FOLDS = (0, 1, 2)
+FOLDS = (0, 1, 2, 3)
 BASELINES = ("segresnet", "trans_bts")
 SIZE = [48, 48, 48]
 EPOCHS = 5
@@ -60,11 +60,12 @@ CONFIGS = {
 }
 
 
-def recipe_of(way: str, fold: int) -> Recipe:
+def recipe_of(way: str, fold: int, more: tuple[str, ...] = ()) -> Recipe:
+    """Of a way on all folds but one; `more` is set last."""
     own = (f"id={way}", f"system={way}", f"network={way}", f"config={CONFIGS[way]}")
     guided = ("cga={distance_from=0.2}",) if way == "cga_unet" else ()
     parts = (f'data.train=["brats:without_fold{fold}"]', f'data.val=["brats:fold{fold}"]')
-    return load_recipe("trans_bts", (*SHARED, *own, *guided, *parts))
+    return load_recipe("trans_bts", (*SHARED, *own, *guided, *parts, *more))
 
 
 def measure(run: Path, fold: int, data: Path) -> dict[str, float]:

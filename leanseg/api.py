@@ -226,6 +226,7 @@ def segment(
     if prompt is not None:
         raise LeanSegError(f"{model.card.id} takes no text; leave the prompt away.")
     model_input = _model_input(image, model)
+    del image  # where the caller keeps no copy, its memory is free for the result
     if isinstance(engine, DynamicSlicewiseEngine):
         prediction = engine.predict(model_input, progress, uncertainty, overrides=overrides, cost_bias=cost_bias)
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leanseg.api import Model
     from leanseg.processing.postprocess import PostprocessingConfig
     from leanseg.segmentation import Segmentation
+    from leanseg.volume import Volume
     from leanseg.weights.card import ModelCard
 
 
@@ -93,12 +94,15 @@ def segment(arguments: argparse.Namespace) -> None:
     reference, first = next(iter(volumes.items()))
     remarks: list[str] = []
     with progress_bar("segment", shown=first.geometry.shape[0] > 1) as progress:
+        given: list[Volume | Mapping[str, Volume]] = [first]
         if takes_sequences:
             align: Alignment = arguments.align or "resample"
             brain = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
-            volumes, remarks = brain.sequences, [*brain.warnings, *brain.notes]
+            given, remarks = [brain.sequences], [*brain.warnings, *brain.notes]
+            del brain
+        del volumes, first  # so that the engine can let go of what it has looked at: 70 MB of a brain
         result = run_segment(
-            volumes if takes_sequences else first,
+            given.pop(),
             model,
             postprocessing=_changed(model.postprocessing, arguments),
             uncertainty=arguments.uncertainty_kind or "entropy",
