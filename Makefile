@@ -43,12 +43,14 @@ clean:
 	rm -rf $(VENV) $(TEST_VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing what is needed to use a model, without torch. That takes a minute or two ..."
 	$(call make_environment,$(VENV))
 	$(VENV)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) -e .
 	$(call install_runtime,$(VENV))
 	@touch $@
 
 $(TEST_VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Installing what is needed to train and test, torch among it. That takes several minutes ..."
 	$(call make_environment,$(TEST_VENV))
 	$(TEST_VENV)/$(BIN)/python -m pip install $(PIP_QUIET) $(CONSTRAINTS) -e ".[train,dev,host]"
 	$(call install_runtime,$(TEST_VENV))

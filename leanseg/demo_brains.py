@@ -20,6 +20,7 @@ from leanseg.segmentation import Segmentation
 
 _REGION_COLORS = ((255, 220, 90), (230, 90, 80), (110, 170, 255))
 """Of nested regions, the largest first."""
+_CAPTIONS = {"work in each slice": "work in each slice, feet left: a line, skipped; full height, computed whole"}
 _BAR = 6
 _STRIP_HEIGHT = 48
 
@@ -36,7 +37,8 @@ def brain_section(model: Model, watch: Stopwatch, folder: Path) -> tuple[str, di
     for title, picture in _pictures(phantom, segmentation, model).items():
         name = f"pictures/{model.card.id}_brain_{title.replace(' ', '_')}.png"
         write_png(picture, folder / name)
-        figures.append(f'<figure><img src="{name}" alt="{title}"><figcaption>{title}</figcaption></figure>')
+        caption = _CAPTIONS.get(title, title)
+        figures.append(f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
     volumes = measure_regions(segmentation, model)
     report = run_report(
         model, watch, [{"id": "brain", "volumes_ml": volumes, **segmentation.notes}], gmacs=segmentation.notes["gmacs"]

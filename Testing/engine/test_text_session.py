@@ -239,6 +239,21 @@ def test_directions_that_the_slices_cannot_show_are_named(model: Model) -> None:
     assert not any("cannot show" in one for one in session.understand("mass, upper").warnings)
 
 
+def test_in_sagittal_slices_anterior_is_not_upper(model: Model) -> None:
+    matrix = np.array([[0, 0, 3.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # i to A, j to S, k to R
+    below_behind, above_in_front = UPPER_LEFT, LOWER_RIGHT
+    session = TextSession(model, Volume(mri().array, VolumeGeometry((1, 64, 64), matrix)), "mri")
+    for text, meant in (
+        ("mass, anterior", above_in_front),
+        ("posterior mass", below_behind),
+        ("inferior posterior mass", below_behind),
+        ("mass, upper", above_in_front),
+        ("a mass, not inferior, anterior", above_in_front),
+    ):
+        assert dice(only(session, text), meant) > 0.9, text
+    assert not only(session, "mass, posterior superior").any()
+
+
 @pytest.mark.parametrize(
     ("ks", "hints", "earlier", "message"),
     [

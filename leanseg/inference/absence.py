@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.prompts.describe import components_named, describe, fits, places_held
-from leanseg.prompts.directions import PictureFrame, named, pictured
+from leanseg.prompts.directions import PictureFrame, named
 from leanseg.prompts.render import joined_places, summary
 from leanseg.prompts.structure import StructuredPrompt
 
@@ -20,7 +20,7 @@ class Asked:
     """A structured prompt on a picture."""
 
     prompt: StructuredPrompt
-    """In words of the patient, as it was said"""
+    """In words of the picture, as the network hears it"""
     frame: PictureFrame
     threshold: float
     """Of the existence"""
@@ -31,7 +31,7 @@ class Asked:
 
     def is_elsewhere(self, mask: Mask, organ: Mask) -> bool:
         """Whether a mask (j, i) in the frame of the picture lies clearly elsewhere than the prompt says."""
-        where = StructuredPrompt(locations=pictured(self.prompt, self.frame).locations)
+        where = StructuredPrompt(locations=self.prompt.locations)
         is_there = describe(mask, organ).number != "no"
         return bool(where.locations) and is_there and not fits(mask, where, organ)
 
@@ -42,15 +42,16 @@ class Asked:
         network overlooks masses. A place means its own cells alone: with those nearby too, on the validation part of
         BUSI 11 more of 162 wrong places were outlined, for 3 more of 66 sides that were right.
         """
-        said = pictured(self.prompt, self.frame)
+        said = self.prompt
         met = replace(said, locations=places_held(any_tumor, said, organ))
         is_meant = bool(met.locations or not said.locations) and fits(any_tumor, replace(met, number=""), organ)
         return components_named(any_tumor, met, organ) if is_meant and not self.says_no else np.zeros_like(any_tumor)
 
     def elsewhere(self, mask: Mask, organ: Mask) -> str:
         """E.g. `The prompt says upper left; what looks like a tumor lies lower right.`"""
-        said, found = joined_places(self.prompt.locations), self._places_of(mask, organ)
-        return f"The prompt says {said}; what looks like a tumor lies {found}."
+        said = joined_places(self._told(self.prompt).locations)
+        in_picture = "" if self._shows_sides else " in the picture"
+        return f"The prompt says {said}; what looks like a tumor lies {self._places_of(mask, organ)}{in_picture}."
 
     def absent(self, existence: float, any_tumor: Mask, organ: Mask) -> str:
         """Why nothing is outlined where the network or the prompt says that there is no such tumor.
@@ -68,9 +69,18 @@ class Asked:
             return f"Nothing here looks like a tumor ({figures})."
         if self.is_elsewhere(any_tumor, organ):
             return self.elsewhere(any_tumor, organ)
-        found = summary(named(describe(any_tumor, organ), self.frame))
+        found = summary(self._told(describe(any_tumor, organ)))
         return f"What looks like a tumor here ({found}) does not fit the prompt ({figures})."
 
+    @property
+    def _shows_sides(self) -> bool:
+        """Sagittal pictures do not show left and right: places are told as those of the picture."""
+        return not self.frame.left or "L" in self.frame.edges
+
+    def _told(self, prompt: StructuredPrompt) -> StructuredPrompt:
+        """About the picture -> as it is told the person: of the patient, if there are words for it."""
+        return named(prompt, self.frame) if self._shows_sides else prompt
+
     def _places_of(self, mask: Mask, organ: Mask) -> str:
-        found = named(describe(mask, organ), self.frame).locations
+        found = self._told(describe(mask, organ)).locations
         return joined_places(found) if found else "in several places"

@@ -14,7 +14,7 @@ from leanseg.prompts.encoder import TextEncoder
 from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
 from leanseg.prompts.picture_sides import in_words_of_the_patient
 from leanseg.prompts.render import render
-from leanseg.prompts.structure import NOTHING_SAID
+from leanseg.prompts.structure import NOTHING_SAID, StructuredPrompt
 
 ANY_TUMOR = render(NOTHING_SAID)
 """What is heard where nothing was said, or nothing understood."""
@@ -39,11 +39,17 @@ def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) 
     if not parsed.understood:
         return ANY_TUMOR, False
     if parsed.is_partly_unread:
-        return pictured_text(render(parsed.prompt), frame), False
+        return render(seen(text, frame)), False
     typed = pictured_text(text[:MAX_CHARACTERS], frame)
     if encoder.embed(typed).padding.any():
         return typed, False
-    return pictured_text(render(parsed.prompt), frame), True
+    return render(seen(text, frame)), True
+
+
+def seen(text: str, frame: PictureFrame) -> StructuredPrompt:
+    """What a `text` in words of the patient says about the picture. From the text, because structured prompts have one
+    word for superior and anterior."""
+    return parse(pictured_text(text, frame)).prompt
 
 
 class Said:
@@ -51,7 +57,7 @@ class Said:
 
     def __init__(self, text: str, frame: PictureFrame, engine: TextPromptedEngine) -> None:
         text, parsed = read(text, frame)
-        self.asked = Asked(parsed.prompt, frame, engine.config.existence_threshold)
+        self.asked = Asked(seen(text, frame), frame, engine.config.existence_threshold)
         self._engine = engine
         self._embedding = engine.encoder.embed(heard(text, parsed, frame, engine.encoder)[0])
 

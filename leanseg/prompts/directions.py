@@ -92,6 +92,7 @@ def pictured_text(text: str, frame: PictureFrame) -> str:
         return text
     edges, picture = frame.edges, _picture_words(frame)
     words = {word: edges.get(direction, "") for word, direction in _DIRECTIONS.items()}
+    words |= {word: picture[word] for word in ("central", "middle") if picture[word] != word}
     for upper, lower in _ANTONYMS:  # where they hold, a person's own words stay
         words |= {upper: picture["upper"], lower: picture["lower"]} if picture["upper"] != "upper" else {}
     return _replaced(text, words)

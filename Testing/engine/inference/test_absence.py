@@ -2,7 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.inference.absence import Asked
-from leanseg.prompts.directions import PictureFrame
+from leanseg.prompts.directions import PictureFrame, pictured
 from leanseg.prompts.structure import NOTHING_SAID, Location, StructuredPrompt
 
 ULTRASOUND, AXIAL = PictureFrame(), PictureFrame("R", "A", "I")
@@ -18,7 +18,8 @@ def mass(j: int, i: int) -> NDArray[np.bool_]:
 
 
 def asked(prompt: StructuredPrompt, frame: PictureFrame = ULTRASOUND) -> Asked:
-    return Asked(prompt, frame, 0.5)
+    """`prompt`: in words of the patient"""
+    return Asked(pictured(prompt, frame), frame, 0.5)
 
 
 def test_a_tumor_elsewhere_is_named_with_its_place() -> None:
@@ -33,6 +34,13 @@ def test_places_are_those_of_the_patient() -> None:
     assert not says_right.is_elsewhere(on_the_pictures_left, ORGAN)
     reason = says_left.absent(0.1, on_the_pictures_left, ORGAN)
     assert reason == "The prompt says left; what looks like a tumor lies upper right."
+
+
+def test_where_left_and_right_are_not_shown_places_are_those_of_the_picture() -> None:
+    sagittal = PictureFrame("A", "S", "R")
+    behind = Asked(StructuredPrompt(locations=(Location("", "right"),)), sagittal, 0.5)
+    reason = behind.absent(0.1, mass(10, 10), ORGAN)
+    assert reason == "The prompt says right; what looks like a tumor lies upper left in the picture."
 
 
 def test_a_place_nearby_is_not_elsewhere() -> None:

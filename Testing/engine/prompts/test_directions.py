@@ -61,6 +61,7 @@ def test_a_sagittal_picture_has_no_word_for_its_left() -> None:
         (AXIAL, "top right, superior", "top left,"),
         (AXIAL, "a bright leftmost lesion", "a bright rightmost lesion"),
         (SAGITTAL, "anterior and superior", "left and upper"),
+        (SAGITTAL, "a central mass, middle", "a mass, middle"),
         (CORONAL, "Inferior left lobe", "Lower right lobe"),
         (FACE_DOWN, "top left", "lower left"),
         (AXIAL, "iregular rigjt mass, Lt breast", "iregular left mass, Right breast"),
