@@ -263,7 +263,7 @@ figure {{ display: inline-block; margin: 0 .75rem .5rem 0; width: 22%; min-width
 figure img {{ width: 100%; }}
 figcaption, .screens p {{ color: #9aa3ab; }}
 .screens img {{ width: 100%; }}
-pre {{ background: #0e1013; padding: .75rem; overflow-x: auto; }}
+pre {{ background: #0e1013; padding: .75rem; white-space: pre-wrap; }}
 </style></head><body>
 <h1>LeanSeg demo</h1>
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from
