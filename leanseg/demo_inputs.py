@@ -34,8 +34,8 @@ def inputs_section(cards: Iterable[ModelCard], folder: Path) -> str:
     shown = "\n".join(html.escape(line) for line in lines)
     return (
         f"<h2>Try it yourself</h2>\n<p>The simulated cases lie in <code>{FOLDER}</code>. "
-        f"From the folder of this page (after <code>make demo</code>, <code>leanseg</code> lies in <code>.venv/bin</code> "
-        f"of the checkout):</p>\n<pre>{shown}</pre>"
+        "<code>leanseg</code> lies in <code>.venv/bin</code> of the checkout. From the folder of this page:</p>\n"
+        f"<pre>{shown}</pre>"
     )
 
 
