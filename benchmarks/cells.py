@@ -46,13 +46,18 @@ def shown(figures: dict[str, float] | None) -> str:
 
 
 def arguments_of(description: str | None, form: str) -> argparse.Namespace:
-    """Of the command line; `form` is how a cell is named, e.g. WAY:FOLD."""
+    """Of the command line; `form` as of `parser_of`."""
+    return parser_of(description, form).parse_args()
+
+
+def parser_of(description: str | None, form: str) -> argparse.ArgumentParser:
+    """Of a benchmark in cells; `form` is how a cell is named, e.g. WAY:FOLD."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder of the run folders")
     parser.add_argument("--data", type=Path, help="folder of the data sets; default: LEANSEG_DATA")
     parser.add_argument("--only", metavar=form, nargs="+", help="train these cells alone")
     parser.add_argument("--json", type=Path, help="also write cells and summary here")
-    return parser.parse_args()
+    return parser
 
 
 def chosen(

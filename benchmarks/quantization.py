@@ -118,6 +118,15 @@ def figures(times: dict[str, list[float]], base: list[float] | None) -> dict[str
     return results
 
 
+def instructions() -> list[str]:
+    """Of this CPU, those that decide how fast few bits are; nothing where the system does not list them."""
+    listed = Path("/proc/cpuinfo")
+    flags = set(listed.read_text(encoding="utf-8").split()) if listed.is_file() else set()
+    return sorted(
+        flags & {"avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bitalg", "avx512_vpopcntdq", "amx_int8"}
+    )
+
+
 def sizes() -> dict[str, Figures]:
     """Bytes of the student's weights on disk; what training found changes nothing but the last per mille."""
     import copy
@@ -189,12 +198,13 @@ def of_dsq(results: dict[str, Figures]) -> list[tuple[str, str]]:
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    workers = [Worker(isa, arguments.threads) for isa in arguments.isa]
+    chosen = ["all"] if arguments.what == "words" else arguments.isa
+    workers = [Worker(isa, arguments.threads) for isa in chosen]
     try:
         if arguments.what == "student":
             return race(workers, arguments.rounds, build="student", size=arguments.size, bundles=arguments.subjects)
         if arguments.what == "words":
-            return race(workers[:1], arguments.rounds, "openvino fp32", build="words")
+            return race(workers, arguments.rounds, "openvino fp32", build="words")
         rows = {}
         for a, b, size in ROWS[: arguments.first]:
             rows[f"{a} - {b} at {size}"] = race(workers, arguments.rounds, build="row", channels=[a, b], size=size)
@@ -239,6 +249,7 @@ def main() -> None:
     show(results)
     if arguments.json:
         machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": arguments.threads}
+        machine["instructions"] = instructions()
         about = {"what": arguments.what, "size": arguments.size, "rounds": arguments.rounds}
         if arguments.what == "dice":
             about |= {

@@ -124,11 +124,11 @@ def for_page(result: Summary) -> dict[str, list[list[str]]]:
     return page
 
 
-def one(runs: Path, data: Path, name: str) -> dict[str, float]:
-    """The cell of this name."""
+def one(runs: Path, data: Path, name: str, more: tuple[str, ...] = ()) -> dict[str, float]:
+    """The cell of this name; `more` as of `recipe_of`."""
     way, fold = name.split(":")
     folder = runs / f"{way}_f{fold}"
-    return cell(folder, recipe_of(way, int(fold)), data, lambda: measure(folder, int(fold), data))
+    return cell(folder, recipe_of(way, int(fold), more), data, lambda: measure(folder, int(fold), data))
 
 
 def main() -> None:

@@ -76,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_make_floor(verbs)
     bench = verbs.add_parser("bench", help="how fast the models are on this computer, on the built-in cases")
     bench.add_argument("models", metavar="MODEL", nargs="*", help="model id or bundle folder; default: all")
-    bench.add_argument("--rounds", metavar="N", type=_count, default=10, help="timed runs of each (default: 10)")
+    bench.add_argument(
+        "--rounds", metavar="N", type=_count, default=10, help="timed runs of each precision (default: 10)"
+    )
     bench.add_argument("--json", metavar="R.json", type=Path, help="also write the reports here")
     demo = verbs.add_parser("demo", help="segment the built-in cases and write a page with pictures")
     demo.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("demo-output"))

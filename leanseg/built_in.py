@@ -12,7 +12,7 @@ from leanseg.volume import Volume
 from leanseg.weights.card import ModelCard
 
 QUESTION = "Is the mass benign or malignant?"
-SEQUENCES = ("flair", "t1ce", "t1", "t2")
+_ALONE = "image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +27,22 @@ class BuiltIn:
 
     @property
     def image(self) -> Volume | dict[str, Volume]:
-        return self.volumes.get("image", self.volumes)
+        """As `leanseg.segment` takes it."""
+        return self.volumes.get(_ALONE, self.volumes)
 
 
 def built_in(card: ModelCard) -> BuiltIn | None:
-    """The case for a model; None where there is none for its kind."""
-    if set(card.inputs) <= set(SEQUENCES):
-        return BuiltIn("brain", brain_phantom().volumes)
+    """The case for a model; None where there is none for its kind or its inputs."""
     if card.engine == "text_prompted":
-        return BuiltIn("breasts", {"image": story_phantom().image}, PROMPT)
+        return BuiltIn("breasts", {_ALONE: story_phantom().image}, PROMPT)
     if card.engine == "referring":
-        return BuiltIn("lesions", {"image": scene()[0].image}, SENTENCES[0])
-    ultrasound = {"image": ultrasound_phantom("malignant", seed=1).image}
-    if card.engine == "question_answering":
-        return BuiltIn("ultrasound", ultrasound, QUESTION)
-    return BuiltIn("ultrasound", ultrasound) if card.inputs == ("ultrasound",) else None
+        return BuiltIn("lesions", {_ALONE: scene()[0].image}, SENTENCES[0])
+    if card.engine in ("dynamic_slicewise", "sliding_window"):
+        sequences = brain_phantom().volumes
+        if set(card.inputs) <= set(sequences):
+            return BuiltIn("brain", {name: sequences[name] for name in card.inputs})
+        return None
+    if card.engine == "question_answering" or card.inputs == ("ultrasound",):
+        said = QUESTION if card.engine == "question_answering" else None
+        return BuiltIn("ultrasound", {_ALONE: ultrasound_phantom("malignant", seed=1).image}, said)
+    return None

@@ -100,9 +100,9 @@ def segment(arguments: argparse.Namespace) -> None:
             brain = prepare_brain(volumes, reference, align, arguments.strip_skull, progress)
             given, remarks = [brain.sequences], [*brain.warnings, *brain.notes]
             del brain
-        del volumes, first  # so that the engine can let go of what it has looked at: 70 MB of a brain
+        del volumes, first
         result = run_segment(
-            given.pop(),
+            given.pop(),  # nobody else holds it, so that its 70 MB are free while the result is made
             model,
             postprocessing=_changed(model.postprocessing, arguments),
             uncertainty=arguments.uncertainty_kind or "entropy",
@@ -237,7 +237,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def bench(arguments: argparse.Namespace) -> None:
     """Time the models on this computer."""
-    from leanseg.bench import COLUMNS, table_rows
+    from leanseg.bench import COLUMNS, EXPLAINED, table_rows
     from leanseg.bench import bench as run_bench
     from leanseg.files.seg_nrrd import check_output
     from leanseg.report import write_json
@@ -249,6 +249,7 @@ def bench(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         write_json(reports, arguments.json)
     print_table(COLUMNS, table_rows(reports))
+    print(EXPLAINED)
 
 
 def demo(arguments: argparse.Namespace) -> None:

@@ -20,7 +20,9 @@ from leanseg.segmentation import Segmentation
 
 _REGION_COLORS = ((255, 220, 90), (230, 90, 80), (110, 170, 255))
 """Of nested regions, the largest first."""
-_CAPTIONS = {"work in each slice": "work in each slice, feet left: a line, skipped; full height, computed whole"}
+_CAPTIONS = {
+    "work in each slice": "work in each slice, feet left; full height: computed whole; nothing but a line: skipped"
+}
 _BAR = 6
 _STRIP_HEIGHT = 48
 

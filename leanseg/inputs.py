@@ -57,9 +57,7 @@ def check_options(card: ModelCard, prompt: str | None, for_brains: bool) -> None
     Raises:
         LeanSegError: it does not.
     """
-    if card.engine == "question_answering":
-        raise LeanSegError(f"{card.id} answers questions and outlines nothing. Use leanseg.answer, or TextGuidedSeg.")
-    if prompt is not None and card.engine not in ("text_prompted", "referring"):
+    if prompt is not None and card.engine not in ("text_prompted", "referring", "question_answering"):
         raise LeanSegError(f"{card.id} takes no text; leave --prompt away.")
     if for_brains and len(card.inputs) == 1:
         raise LeanSegError(f"{card.id} takes one image, no brain. Leave --align and --strip-skull away.")

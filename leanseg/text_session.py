@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from leanseg.errors import LeanSegError
 from leanseg.inference.hints import NO_HINTS, Hints, SliceHints, check_hints, hint_channels, thinned
 from leanseg.inference.picture_slices import PictureSlices
-from leanseg.inference.prompt_heard import Said, heard, read
+from leanseg.inference.prompt_heard import Said, heard, read, seen
 from leanseg.inference.questions import Question, next_question
 from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
 from leanseg.processing.postprocess import PostprocessingConfig, lesion_mask
 from leanseg.processing.preprocess import PreprocessingConfig
-from leanseg.prompts.directions import PictureFrame, unseen
+from leanseg.prompts.directions import PictureFrame, told, unseen
 from leanseg.prompts.parse import Parsed, parse
+from leanseg.prompts.picture_sides import in_words_of_the_patient
 from leanseg.prompts.referring_read import no_description
 from leanseg.prompts.render import summary
 from leanseg.prompts.structure import MODALITIES, NOTHING_SAID
@@ -140,6 +141,10 @@ class TextSession:
         if is_cut:
             warnings.append(f"The prompt is longer than the model reads; it hears: {told}")
         return dataclasses.replace(parsed, warnings=(*parsed.warnings, *warnings))
+
+    def in_few_words(self, text: str) -> str:
+        """What is understood of a prompt and can be seen, e.g. `one · upper left`; "" where nothing is said."""
+        return told(seen(in_words_of_the_patient(text, self.frame)[0], self.frame), self.frame, summary)
 
     def propose(
         self,
@@ -278,7 +283,7 @@ def segment_by_text(
     notes = {
         "slices": len(proposals),
         "prompt": text,
-        "understood": summary(parsed.prompt),
+        "understood": session.in_few_words(text),
         "existence": [round(one.existence, 4) for one in proposals],
         "absent": {str(k): one.reason for k, one in enumerate(proposals) if one.is_absent},
         "warnings": warnings,

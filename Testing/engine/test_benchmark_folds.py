@@ -33,12 +33,16 @@ def test_a_network_that_is_compared_is_on_the_page_and_the_one_that_decides_is_n
     assert page == {"segresnet": [[what, "60.0 ± 14.1 / 10.0 ± 14.1 / 25.0 ± 0.0; n = 2"]]}
 
 
-def test_segresnet_was_trained_here() -> None:
-    command = "python benchmarks/brain_folds.py MODELS --root BRATS"
-    [(what, value)] = [row[:2] for row in rows_on_the_page("segresnet", RESULTS) if row[2] == command]
-    cases = json.loads((RESULTS / "brain_folds_segresnet.json").read_text(encoding="utf-8"))["cases"]["segresnet"]
-    assert what.endswith("int8: Dice WT / TC / ET, percent") and value.endswith(f"n = {len(cases)}")
-    assert value.startswith(f"{100 * sum(case['dice_WT'] for case in cases) / len(cases):.1f} ± ")
+@pytest.mark.parametrize("way", ["segresnet", "trans_bts"])
+def test_the_references_were_trained_on_all_folds(way: str) -> None:
+    command = "python benchmarks/brain_references.py RUNS --data DIR"
+    rows = [row[:2] for row in rows_on_the_page(way, RESULTS) if row[2] == command]
+    cells = json.loads((RESULTS / "brain_references.json").read_text(encoding="utf-8"))["cells"]
+    own = [cells[f"{way}:{fold}"]["dice_WT"] for fold in range(4)]
+    assert rows[0][1].startswith(f"{sum(own) / 4:.2f} ± ") and rows[0][1].endswith("n = 4 folds")
+    v2 = json.loads((RESULTS / "brain_folds.json").read_text(encoding="utf-8"))["cases"]["as decided"]
+    ahead = 100 * sum(case["dice_WT"] for case in v2) / 16 - sum(own) / 4
+    assert float(rows[1][1].split()[0]) == pytest.approx(ahead, abs=0.01)
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)

@@ -67,3 +67,16 @@ def test_a_cell_that_does_not_exist_is_refused(volumes: ModuleType, monkeypatch:
     monkeypatch.setattr(sys, "argv", ["volume_systems.py", "RUNS", "--only", "cga_une:0"])
     with pytest.raises(SystemExit, match=r"There is no cell cga_une:0\. Cells: segresnet:0, "):
         volumes.main()
+
+
+def test_the_references_are_the_same_networks_trained_for_longer(volumes: ModuleType) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import brain_references
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    for way in volumes.BASELINES:
+        more = brain_references.longer(brain_references.EPOCHS)
+        brief, longer = volumes.recipe_of(way, 1), volumes.recipe_of(way, 1, more)
+        assert longer.optimizer.epochs == brain_references.EPOCHS == 6 * brief.optimizer.epochs
+        assert replace(longer, optimizer=brief.optimizer, augment=brief.augment) == brief

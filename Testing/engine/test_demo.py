@@ -1,6 +1,7 @@
 import html
 import json
 import shlex
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -256,11 +257,21 @@ def test_the_cases_are_files_and_the_page_says_what_to_type(
     write_text_bundle(models_folder / "told")
     folder = tmp_path / "demo"
     page = run_demo(folder, quiet).read_text(encoding="utf-8")
-    typed = html.unescape(page.partition("<pre>")[2].partition("</pre>")[0]).splitlines()
-    assert [line.split()[:3] for line in typed] == [
-        ["leanseg", "segment", model] for model in ("tiny", "brains", "told")
+    typed = [
+        shlex.split(line) for line in html.unescape(page.partition("<pre>")[2].partition("</pre>")[0]).splitlines()
     ]
+    started = [sys.executable, "-m", "leanseg", "segment"]
+    assert [words[:5] for words in typed] == [[*started, model] for model in ("tiny", "brains", "told")]
     monkeypatch.chdir(folder)
-    for line in typed:
-        assert main(shlex.split(line)[1:]) == 0
+    for words in typed:
+        assert main(words[3:]) == 0
     assert {path.name for path in folder.glob("*.seg.nrrd")} >= {f"{m}.seg.nrrd" for m in ("tiny", "brains", "told")}
+
+
+def test_a_file_in_the_place_of_the_inputs_is_one_line(
+    models_folder: Path, small_cases: list[DemoCase], tmp_path: Path
+) -> None:
+    (tmp_path / "inputs").write_text("mine")
+    with pytest.raises(OutputError, match=r"inputs cannot be made: .* Choose another folder\."):
+        run_demo(tmp_path, quiet)
+    assert (tmp_path / "inputs").read_text() == "mine"

@@ -249,9 +249,17 @@ def test_in_sagittal_slices_anterior_is_not_upper(model: Model) -> None:
         ("inferior posterior mass", below_behind),
         ("mass, upper", above_in_front),
         ("a mass, not inferior, anterior", above_in_front),
+        ("mass not on the left but anterior", above_in_front),
+        ("mass, not left", BOTH),
+        ("bilateral masses", BOTH),
+        ("central mass", BOTH),
     ):
         assert dice(only(session, text), meant) > 0.9, text
-    assert not only(session, "mass, posterior superior").any()
+    nothing = session.propose([0], "mass, posterior superior")[0]
+    assert not nothing.mask.any() and "The prompt says upper posterior; what looks like a tumor lies" in nothing.reason
+    assert "right" not in nothing.reason and "left" not in nothing.reason
+    assert session.in_few_words("a mass, anterior") == "one · anterior"
+    assert "These slices cannot show central; that is not used." in session.understand("central mass").warnings
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ class PromptEditor:
         self._understand = understand
         self._onChanged = onChanged
         self._frame: Any = None
-        self._prompt: Any = None
         self._isShowing = False
         self._fillSelectors()
         self.grid = LocationGrid(ui.locationWidget, self._onStructure)
@@ -87,21 +86,22 @@ class PromptEditor:
         """The structure and the line below become what the text says."""
         self._settling.stop()
         parsed = self.parsed
-        self._prompt = parsed.prompt
         self._isShowing = True
         try:
             for field, selector in self._selectors.items():
-                selector.setCurrentIndex(max(selector.findData(getattr(self._prompt, field)), 0))
-            self.grid.show(self._pictured(self._prompt).locations)
+                selector.setCurrentIndex(max(selector.findData(getattr(parsed.prompt, field)), 0))
+            self.grid.show(self._seen(parsed).locations)
         finally:
             self._isShowing = False
         self._say(parsed)
         self._onChanged()
 
     def _say(self, parsed: Any) -> None:
+        from leanseg.prompts.directions import PictureFrame, told
         from leanseg.prompts.render import summary
 
-        ui, understood = self._ui, getattr(parsed, "answered_by", "") or summary(parsed.prompt)
+        ui, frame = self._ui, self._frame or PictureFrame()
+        understood = getattr(parsed, "answered_by", "") or told(self._seen(parsed), frame, summary)
         nothing = _("nothing, it is not read") if parsed.refusal else _("any tumor")
         ui.parsedLabel.setText(understood or (nothing if self.text.strip() else _("Nothing said: any tumor.")))
         warnings = parsed.warnings if self.text.strip() else ()
@@ -115,14 +115,14 @@ class PromptEditor:
         """A person has chosen: the text says that, and what the structure has no widget for."""
         if self._isShowing:
             return
+        from leanseg.prompts.directions import PictureFrame, told
         from leanseg.prompts.render import render
         from leanseg.prompts.structure import NOTHING_SAID
 
         self._settling.stop()
         chosen = {field: selector.currentData or "" for field, selector in self._selectors.items()}
-        pictured = replace(self._pictured(self.parsed.prompt), locations=self.grid.locations(), **chosen)
-        prompt = self._named(pictured)
-        self._write("" if prompt == NOTHING_SAID else render(prompt))
+        prompt = replace(self._seen(self.parsed), locations=self.grid.locations(), **chosen)
+        self._write("" if prompt == NOTHING_SAID else told(prompt, self._frame or PictureFrame(), render))
         self._read()
 
     def _write(self, text: str) -> None:
@@ -132,15 +132,14 @@ class PromptEditor:
         finally:
             self._isShowing = False
 
-    def _pictured(self, prompt: Any) -> Any:
-        from leanseg.prompts.directions import pictured
+    def _seen(self, parsed: Any) -> Any:
+        """What the text says about the picture, where it says anything about a tumor."""
+        from leanseg.inference.prompt_heard import read, seen
+        from leanseg.prompts.structure import NOTHING_SAID
 
-        return prompt if self._frame is None else pictured(prompt, self._frame)
-
-    def _named(self, prompt: Any) -> Any:
-        from leanseg.prompts.directions import named
-
-        return prompt if self._frame is None else named(prompt, self._frame)
+        if self._frame is None or parsed.prompt == NOTHING_SAID:
+            return parsed.prompt
+        return seen(read(self.text, self._frame)[0], self._frame)
 
     def _fillSelectors(self) -> None:
         ui = self._ui

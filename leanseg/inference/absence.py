@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.prompts.describe import components_named, describe, fits, places_held
-from leanseg.prompts.directions import PictureFrame, named
+from leanseg.prompts.directions import PictureFrame, told
 from leanseg.prompts.render import joined_places, summary
 from leanseg.prompts.structure import StructuredPrompt
 
@@ -20,7 +20,7 @@ class Asked:
     """A structured prompt on a picture."""
 
     prompt: StructuredPrompt
-    """In words of the picture, as the network hears it"""
+    """In words of the picture"""
     frame: PictureFrame
     threshold: float
     """Of the existence"""
@@ -49,9 +49,8 @@ class Asked:
 
     def elsewhere(self, mask: Mask, organ: Mask) -> str:
         """E.g. `The prompt says upper left; what looks like a tumor lies lower right.`"""
-        said = joined_places(self._told(self.prompt).locations)
-        in_picture = "" if self._shows_sides else " in the picture"
-        return f"The prompt says {said}; what looks like a tumor lies {self._places_of(mask, organ)}{in_picture}."
+        said = told(self.prompt, self.frame, _places)
+        return f"The prompt says {said}; what looks like a tumor lies {self._places_of(mask, organ)}."
 
     def absent(self, existence: float, any_tumor: Mask, organ: Mask) -> str:
         """Why nothing is outlined where the network or the prompt says that there is no such tumor.
@@ -69,18 +68,12 @@ class Asked:
             return f"Nothing here looks like a tumor ({figures})."
         if self.is_elsewhere(any_tumor, organ):
             return self.elsewhere(any_tumor, organ)
-        found = summary(self._told(describe(any_tumor, organ)))
+        found = told(describe(any_tumor, organ), self.frame, summary)
         return f"What looks like a tumor here ({found}) does not fit the prompt ({figures})."
 
-    @property
-    def _shows_sides(self) -> bool:
-        """Sagittal pictures do not show left and right: places are told as those of the picture."""
-        return not self.frame.left or "L" in self.frame.edges
-
-    def _told(self, prompt: StructuredPrompt) -> StructuredPrompt:
-        """About the picture -> as it is told the person: of the patient, if there are words for it."""
-        return named(prompt, self.frame) if self._shows_sides else prompt
-
     def _places_of(self, mask: Mask, organ: Mask) -> str:
-        found = self._told(describe(mask, organ)).locations
-        return joined_places(found) if found else "in several places"
+        return told(describe(mask, organ), self.frame, _places) or "in several places"
+
+
+def _places(prompt: StructuredPrompt) -> str:
+    return joined_places(prompt.locations) if prompt.locations else ""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from leanseg.inference.absence import Asked
 from leanseg.inference.text_prompted import Answer, Features, TextPromptedEngine
-from leanseg.prompts.directions import PictureFrame, pictured_text
+from leanseg.prompts.directions import PictureFrame, pictured_text, pictured_word
 from leanseg.prompts.encoder import TextEncoder
 from leanseg.prompts.parse import MAX_CHARACTERS, Parsed, parse
 from leanseg.prompts.picture_sides import in_words_of_the_patient
@@ -47,9 +47,8 @@ def heard(text: str, parsed: Parsed, frame: PictureFrame, encoder: TextEncoder) 
 
 
 def seen(text: str, frame: PictureFrame) -> StructuredPrompt:
-    """What a `text` in words of the patient says about the picture. From the text, because structured prompts have one
-    word for superior and anterior."""
-    return parse(pictured_text(text, frame)).prompt
+    """What a `text` in words of the patient says about the picture."""
+    return parse(text, lambda word: pictured_word(word, frame)).prompt
 
 
 class Said:

@@ -8,7 +8,7 @@ says where that is. `upper` means superior in pictures that show superior and in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ _DIRECTIONS = {
     **{"left": "L", "right": "R", "superior": "S", "cranial": "S", "inferior": "I", "caudal": "I"},
     **{"anterior": "A", "ventral": "A", "posterior": "P", "dorsal": "P"},
 }
+_TOLD = {"A": "anterior", "P": "posterior", "S": "upper", "I": "lower"}
 _ANTONYMS = (("upper", "lower"), ("top", "bottom"), ("above", "below"), ("up", "down"), ("superficial", "deep"))
 _ANATOMY = (("superior", "inferior"), ("cranial", "caudal"), ("anterior", "posterior"), ("ventral", "dorsal"))
 _UPPER, _LOWER = (tuple(pair[side] for pair in (*_ANTONYMS, *_ANATOMY)) for side in (0, 1))
@@ -88,22 +89,43 @@ def pictured_text(text: str, frame: PictureFrame) -> str:
     E.g. in an axial picture (left edge R, upper edge A) `anterior right` becomes `upper left`, and `superior` is left
     out (see `unseen`). Without a frame the text stays as it is.
     """
-    if not frame.left:
-        return text
-    edges, picture = frame.edges, _picture_words(frame)
-    words = {word: edges.get(direction, "") for word, direction in _DIRECTIONS.items()}
-    words |= {word: picture[word] for word in ("central", "middle") if picture[word] != word}
-    for upper, lower in _ANTONYMS:  # where they hold, a person's own words stay
-        words |= {upper: picture["upper"], lower: picture["lower"]} if picture["upper"] != "upper" else {}
-    return _replaced(text, words)
+    return _replaced(text, _exchanges(frame)) if frame.left else text
+
+
+def pictured_word(word: Word, frame: PictureFrame) -> Word:
+    """A word of a prompt about the patient as one about the picture; a filler where the picture cannot show it.
+
+    With it `parse` reads what a text says about the picture: superior and anterior are two words there, while a
+    structured prompt has one for both.
+    """
+    if not frame.left or word.kind not in ("vertical", "horizontal", "both sides"):
+        return word
+    if word.kind == "both sides":
+        return word if frame.edges.get("L") in HORIZONTALS else replace(word, kind="filler")
+    words = _exchanges(frame)
+    new = words.get(_base(word), words.get(word.value))
+    if new is None:
+        return word
+    kind = "vertical" if new in VERTICALS else "horizontal" if new else "filler"
+    return replace(word, kind=kind, value=new)
 
 
 def unseen(prompt: str | StructuredPrompt, frame: PictureFrame) -> tuple[str, ...]:
     """Words of direction in a prompt about the patient that the picture cannot show, e.g. `left` in a sagittal one."""
     text = prompt if isinstance(prompt, str) else " ".join(str(place) for place in prompt.locations)
-    edges = frame.edges
-    said = [(word.text, _DIRECTIONS.get(_base(word)) or _DIRECTIONS.get(word.value)) for word in _of_places(text)]
-    return tuple(dict.fromkeys(word for word, direction in said if edges and direction and direction not in edges))
+    hidden = (word.text for word in recognize(text) if word.kind != pictured_word(word, frame).kind == "filler")
+    return tuple(dict.fromkeys(hidden))
+
+
+def told(prompt: StructuredPrompt, frame: PictureFrame, words: Callable[[StructuredPrompt], str]) -> str:
+    """A prompt about the picture in words about the patient, e.g. `words=summary`.
+
+    Sagittal pictures show no left and right, and prompts have no anterior and posterior; a text has.
+    """
+    if not frame.left or "L" in frame.edges:
+        return words(named(prompt, frame))
+    sides = {edge: _TOLD[direction] for direction, edge in frame.edges.items()}
+    return re.sub(r"\b(?:left|right|upper|lower)\b", lambda found: sides[found.group()], words(prompt))
 
 
 def edge_of(word: str, frame: PictureFrame) -> str:
@@ -132,6 +154,16 @@ def _reworded(prompt: _Prompt, words: Mapping[str, str]) -> _Prompt:
     if isinstance(prompt, str):
         return _replaced(prompt, words)
     return _exchanged(prompt, words)
+
+
+def _exchanges(frame: PictureFrame) -> dict[str, str]:
+    """Words of a text about the patient that change -> words about the picture; "" for what it cannot show."""
+    edges, picture = frame.edges, _picture_words(frame)
+    words = {word: edges.get(direction, "") for word, direction in _DIRECTIONS.items()}
+    words |= {word: picture[word] for word in ("central", "middle") if picture[word] != word}
+    for upper, lower in _ANTONYMS:  # where they hold, a person's own words stay
+        words |= {upper: picture["upper"], lower: picture["lower"]} if picture["upper"] != "upper" else {}
+    return words
 
 
 def _picture_words(frame: PictureFrame) -> dict[str, str]:

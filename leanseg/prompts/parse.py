@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from leanseg.prompts.places import KINDS, places_said
@@ -44,8 +45,10 @@ class Parsed:
     """Whether it denies or excepts a part, or leaves a choice: what is typed then means another thing than `prompt`"""
 
 
-def parse(text: str) -> Parsed:
+def parse(text: str, meant: Callable[[Word], Word] = lambda word: word) -> Parsed:
     """Read a prompt. Never raises for any text.
+
+    `meant` exchanges words after what they deny was read, e.g. `directions.pictured_word`.
 
     Words may come in any order, be misspelled (one letter; two in words of eight and more) or be synonyms. What means
     something but fits no field, what is negated, and what contradicts itself is named in the warnings; where a field
@@ -55,7 +58,7 @@ def parse(text: str) -> Parsed:
     if len(text) > MAX_CHARACTERS:
         warnings.append(f"The prompt has {len(text)} characters; only the first {MAX_CHARACTERS} are read.")
         text = text[:MAX_CHARACTERS]
-    words = _negations(recognize(text))
+    words = [meant(word) for word in _negations(recognize(text))]
     ignored = tuple(dict.fromkeys(word.text for word in words if word.kind == "unknown"))
     prompt, contradictions = _prompt(words)
     warnings += _not_understood(text, words, ignored, prompt)

@@ -32,11 +32,17 @@ _POSITIVE = {
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "last": -1}
 _ORDINALS |= {"seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12}
 _ORDINALS |= {"1st": 1, "2nd": 2, "3rd": 3, **{f"{n}th": n for n in range(4, 21)}}
-_SAME = {"highest": "uppermost", "lowest": "lowermost"}
-_LIGHT = "signal intensity|intensity|signal|brightness|echogenicity"
-_OF_LIGHT = re.compile(rf"(?:(?:with|of) the )?(highest|lowest) (?:{_LIGHT})", re.IGNORECASE)
 _NOUN_WORDS = "lesions? mass(?:es)? tumou?rs? objects? ones? nodules? spots? blobs? cysts? findings? areas?"
 _NOUN = rf"(?:{_NOUN_WORDS.replace(' ', '|')})"
+_LIGHT = r"(?:signal|intensity|brightness|echogenicity|enhancement|contrast)"
+_OF_LIGHT = re.compile(
+    rf"(?:(?:with|of) the )?\b(highest|lowest)[- ](?:\w+[- ]){{0,2}}?{_LIGHT}(?: {_LIGHT})?\b", re.IGNORECASE
+)
+_OF_PLACE = re.compile(rf"\b(highest|lowest)(?=\s*(?:$|[.,;:!?])|\s+(?:{_NOUN}|of|among|in|on)\b)", re.IGNORECASE)
+_HIGH_AND_LOW = (
+    (_OF_LIGHT, {"highest": "brightest", "lowest": "darkest"}),
+    (_OF_PLACE, {"highest": "uppermost", "lowest": "lowermost"}),
+)
 _DIRECTION = f"({'|'.join(DIRECTION_WORDS)})"
 _COUNT = r"(?:two|three|four|five|several|both|all|pair|couple|[2-9])"
 _PATTERNS = {
@@ -105,10 +111,10 @@ def spelled(text: str) -> tuple[list[str], list[str]]:
     """Words in lower case, misspelled ones as the known word that they are one slip away from; and remarks."""
     words, remarks = [], []
     lexicon = {word for phrase in LEXICON for word in phrase.split()}
-    text = _OF_LIGHT.sub(lambda found: "brightest" if found.group(1).lower() == "highest" else "darkest", text)
+    for pattern, ranks in _HIGH_AND_LOW:
+        text = pattern.sub(lambda found: ranks[found.group(1).lower()], text)  # noqa: B023 - called at once
     for match in _WORD.finditer(text):
         word = match.group().lower().replace("’", "'")
-        word = _SAME.get(word, word)
         if len(word) > 3 and word not in _known_words() and word not in lexicon:
             meant = meant_by(word, sorted(_known_words(), key=lambda known: (-len(known), known)))
             if meant is not None and len(meant) > 3:

@@ -1,13 +1,18 @@
 """`leanseg bench`: every precision in turn, on the built-in case of its model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from leanseg import bench as bench_module
+from leanseg.api import load_engine, segment
 from leanseg.bench import bench, table_rows
-from leanseg.errors import LeanSegError
+from leanseg.built_in import built_in
+from leanseg.errors import InferenceCancelled, LeanSegError
+from leanseg.weights.bundle import read_bundle
+from leanseg.weights.store import find_bundle
 from Testing.engine.answer_tiny import write_answer_bundle
 from Testing.engine.commands.command_line import REPORT_KEYS, Captured, leanseg_main, one_line
 from Testing.engine.dynamic_networks import write_dynamic_bundle
@@ -47,12 +52,44 @@ def test_every_kind_of_model_has_its_case(models_folder: Path) -> None:
     assert "times_as_fast" not in cases["told"]
 
 
-def test_what_has_no_case_is_left_out_unless_it_is_named(
-    models_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
-) -> None:
-    monkeypatch.setattr(bench_module, "built_in", lambda card: None)
-    assert bench(rounds=1) == [] and table_rows([]) == []
-    assert "There is no built-in case for tiny, which takes ultrasound." in one_line(capfd, "bench", "tiny")
+def test_what_has_no_case_is_left_out_unless_it_is_named(models_folder: Path, capfd: Captured) -> None:
+    write_tiny_bundle(models_folder / "odd", id="odd", inputs=("flair",))
+    assert [report["model"] for report in bench(rounds=1)] == ["tiny"]
+    message = one_line(capfd, "bench", "tiny", "odd")
+    assert message == "There is no built-in case for odd, which takes flair. Time it with --report."
+
+
+def test_a_brain_model_is_given_its_own_sequences(models_folder: Path) -> None:
+    card = read_bundle(write_dynamic_bundle(models_folder / "brains").folder).card
+    for inputs in (("t1ce", "t2"), ("flair",)):
+        case = built_in(replace(card, inputs=inputs))
+        assert case is not None and tuple(case.volumes) == inputs and case.image == case.volumes
+    assert built_in(replace(card, inputs=("ct",))) is None
+
+
+def test_the_cost_is_that_of_the_case(models_folder: Path) -> None:
+    write_dynamic_bundle(models_folder / "brains")
+    (report, *_) = bench(["brains"], rounds=1)
+    case = built_in(find_bundle("brains").card)
+    assert case is not None
+    model = load_engine("brains", precision=report["precision"])
+    assert report["gmacs"] == pytest.approx(segment(case.image, model).notes["gmacs"], abs=1e-3)
+    assert report["peak_rss_mb"] is None
+    seconds = report["seconds"]
+    assert seconds["total"] == pytest.approx(
+        seconds["load"] + seconds["first"] + sum(report["cases"][0]["seconds"]), abs=1e-3
+    )
+
+
+def test_it_can_be_cancelled(models_folder: Path) -> None:
+    with pytest.raises(InferenceCancelled):
+        bench(rounds=1, progress=lambda done, total, what: done < 1)
+
+
+def test_two_folders_of_one_id_are_told_apart(models_folder: Path) -> None:
+    other = write_tiny_bundle(models_folder.parent / "other").folder
+    rows = table_rows(bench([str(other), "tiny"], rounds=1))
+    assert [row[0] for row in rows] == [str(other), "tiny"]
 
 
 def test_bad_words_are_one_line(models_folder: Path, tmp_path: Path, capfd: Captured) -> None:
@@ -65,7 +102,9 @@ def test_bad_words_are_one_line(models_folder: Path, tmp_path: Path, capfd: Capt
         bench(rounds=0)
 
 
-def test_a_damaged_model_is_told_before_anything_runs(models_folder: Path) -> None:
-    (models_folder / "tiny" / "card.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(LeanSegError, match="tiny"):
-        bench(["tiny"])
+def test_a_damaged_model_is_told_before_anything_runs(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = write_tiny_bundle(models_folder / "damaged", id="damaged")
+    (damaged.folder / damaged.card.graphs["fp32"].file).write_bytes(b"no graph")
+    monkeypatch.setattr(bench_module, "load_engine", lambda *_args, **_more: pytest.fail("a model was loaded"))
+    with pytest.raises(LeanSegError, match="damaged"):
+        bench(["tiny", "damaged"])

@@ -1,8 +1,11 @@
 """`leanseg segment` and `leanseg evaluate` with a model of several sequences that decides for each slice."""
 
+import gc
 import json
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,9 @@ import SimpleITK as sitk
 from leanseg.api import load_engine, measure_regions, segment
 from leanseg.errors import BundleError, IncompatibleInputError, LeanSegError
 from leanseg.files.images import read_image
+from leanseg.processing.postprocess import restore
+from leanseg.segmentation import Segmentation
+from leanseg.volume import Volume
 from leanseg.weights.bundle import Bundle
 from Testing.engine.commands.command_line import REPORT_KEYS, Captured, edit_card, leanseg_main, one_line
 from Testing.engine.dynamic_networks import write_dynamic_bundle
@@ -224,3 +230,26 @@ def test_without_openvino_onnx_runtime_does_the_same(
     assert model.engine.graph.runtime.startswith("onnxruntime")
     other = segment(sequences, model, overrides=everything)
     np.testing.assert_allclose(one.probabilities.array, other.probabilities.array, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 keeps the arguments of a call until it returns")
+def test_the_sequences_are_let_go_while_the_result_is_made(
+    brain_model: Bundle, case: dict[str, Path], output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[weakref.ref[Volume]] = []
+    alive: list[int] = []
+
+    def reading(path: Path) -> Volume:
+        volume = read_image(path)
+        read.append(weakref.ref(volume))
+        return volume
+
+    def restoring(*arguments: Any) -> Segmentation:
+        gc.collect()
+        alive.append(sum(one() is not None for one in read))
+        return restore(*arguments)
+
+    monkeypatch.setattr("leanseg.files.images.read_image", reading)
+    monkeypatch.setattr("leanseg.api.restore", restoring)
+    assert leanseg_main("segment", "brains", *(f"{name}={path}" for name, path in case.items()), "-o", output) == 0
+    assert len(read) == 4 and alive == [0]

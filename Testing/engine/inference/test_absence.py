@@ -36,11 +36,11 @@ def test_places_are_those_of_the_patient() -> None:
     assert reason == "The prompt says left; what looks like a tumor lies upper right."
 
 
-def test_where_left_and_right_are_not_shown_places_are_those_of_the_picture() -> None:
+def test_where_left_and_right_are_not_shown_a_person_is_told_anterior_and_posterior() -> None:
     sagittal = PictureFrame("A", "S", "R")
     behind = Asked(StructuredPrompt(locations=(Location("", "right"),)), sagittal, 0.5)
     reason = behind.absent(0.1, mass(10, 10), ORGAN)
-    assert reason == "The prompt says right; what looks like a tumor lies upper left in the picture."
+    assert reason == "The prompt says posterior; what looks like a tumor lies upper anterior."
 
 
 def test_a_place_nearby_is_not_elsewhere() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from leanseg.prompts.directions import PictureFrame, edge_of
 from leanseg.prompts.paraphrase import absent, generic, paraphrase
-from leanseg.prompts.referring import EXPRESSIONS
+from leanseg.prompts.referring import EXPRESSIONS, Expression, Pick
 from leanseg.prompts.referring_read import EXAMPLES, MOST_CHARACTERS, no_description, read_reference
 from leanseg.prompts.referring_words import NOUNS, sentence
 from leanseg.prompts.render import render
@@ -55,6 +55,8 @@ def test_no_description_is_taken_for_a_sentence_that_tells_objects_apart(prompt:
         ("the second highest one", "The second one from the top."),
         ("the lesion with the highest intensity", "The brightest lesion."),
         ("the one of lowest signal", "The darkest one."),
+        ("the highest-intensity lesion", "The brightest lesion."),
+        ("the mass with the lowest mean T2 signal", "The darkest mass."),
         ("the left one of the two masses", "The leftmost lesion."),
         ("the one below the brightest", "The one below the brightest one."),
         ("outline the smallest of the three lesions", "The smallest lesion."),
@@ -273,3 +275,11 @@ def test_a_description_would_mean_another_object(text: str) -> None:
 )
 def test_the_largest_and_the_smallest_are_also_described(text: str) -> None:
     assert read_reference(text).is_attribute_too and no_description(text, AXIAL) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["the lesion of highest density", "the lesion with the lowest ADC", "mass, lowest quadrant"]
+)
+def test_the_highest_of_something_else_is_no_place(text: str) -> None:
+    reading = read_reference(text)
+    assert not reading.is_relational and reading.expression == Expression(Pick())
