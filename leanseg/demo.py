@@ -269,7 +269,7 @@ pre {{ background: #0e1013; padding: .75rem; white-space: pre-wrap; }}
 <p>Research only; not for clinical use. The phantoms are simulated, so their figures say that the way works from
 image to mask, not how accurate a model is on patients; accuracy is measured by <code>leanseg evaluate</code>.
 The green outline is the model's, the orange one the truth; of brains the whole tumor is yellow, its core red, what
-enhances blue. Uncertainty runs from black (sure) to yellow (unsure).
+enhances blue. Uncertainty runs from black (sure) to yellow (unsure). Crosses are answers: blue, tumor; red, none.
 The <code>.seg.nrrd</code> files open in 3D Slicer. Real cases, where there are any, are the first test images of each
 class; px stands where a file states no pixel size.</p>
 {sections}
