@@ -32,6 +32,7 @@ try:
     import brain_peers as peers
     import torch
     from brain_case import files_of, read_case, write_phantom
+    from cpu import instructions
     from rich.console import Console
     from rich.table import Table
 
@@ -88,6 +89,7 @@ def main() -> None:
     show(results)
     if arguments.json:
         machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": THREADS}
+        machine["instructions"] = instructions()
         case = "phantom" if arguments.case is None else arguments.case.name
         versions = {"torch": torch.__version__, "python": platform.python_version()}
         text = json.dumps({"machine": machine, "versions": versions, "case": case, "results": results}, indent=1)

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cpu import instructions
 from rich.console import Console
 from rich.table import Table
 
@@ -116,15 +117,6 @@ def figures(times: dict[str, list[float]], base: list[float] | None) -> dict[str
             spread = statistics.median(ratios), min(ratios), max(ratios)
             results[name] |= dict(zip(("ratio", "ratio_min", "ratio_max"), (round(r, 2) for r in spread), strict=True))
     return results
-
-
-def instructions() -> list[str]:
-    """Of this CPU, those that decide how fast few bits are; nothing where the system does not list them."""
-    listed = Path("/proc/cpuinfo")
-    flags = set(listed.read_text(encoding="utf-8").split()) if listed.is_file() else set()
-    return sorted(
-        flags & {"avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bitalg", "avx512_vpopcntdq", "amx_int8"}
-    )
 
 
 def sizes() -> dict[str, Figures]:
