@@ -91,7 +91,7 @@ def run_demo(folder: Path, progress: Progress) -> Path:
     """Write `index.html`, pictures, `.seg.nrrd` files and `report.json` into `folder`; returns the page.
 
     Raises:
-        LeanSegError: there is no model.
+        LeanSegError: there is no model, or LEANSEG_DATA names no folder.
         OutputError: the folder cannot be written.
     """
     cards = [card for card in list_models() if card.inputs == ("ultrasound",) and card.engine not in _SECTIONS]
@@ -165,6 +165,8 @@ def _real_cases() -> list[DemoCase]:
     from leanseg.training.data.case import LESION_CLASSES, read_pair
 
     root, found = data_root(), []
+    if not root.is_dir():
+        raise LeanSegError(f"LEANSEG_DATA names {root}, which is no folder. Correct it, or unset it.")
     for part in _REAL_PARTS:
         if not (root / part.partition(":")[0]).is_dir():
             continue

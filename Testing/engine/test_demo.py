@@ -275,3 +275,12 @@ def test_a_file_in_the_place_of_the_inputs_is_one_line(
     with pytest.raises(OutputError, match=r"inputs cannot be made: .* Choose another folder\."):
         run_demo(tmp_path, quiet)
     assert (tmp_path / "inputs").read_text() == "mine"
+
+
+def test_data_that_are_nowhere_are_told_and_nothing_is_run(
+    models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEANSEG_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr(demo, "_run", lambda *_: pytest.fail("a case was run"))
+    with pytest.raises(LeanSegError, match=r"LEANSEG_DATA names .*none, which is no folder\. Correct it"):
+        run_demo(tmp_path / "demo", quiet)

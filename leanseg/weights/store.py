@@ -44,7 +44,7 @@ def find_bundle(model: str) -> Bundle:
 
     Raises:
         UnknownNameError: there is none; the nearest id is suggested.
-        LeanSegError: it is the id of a system; its models are named.
+        LeanSegError: it is the id of a system; its models, or the recipe of one, are named.
         BundleError: it is there but its card is damaged or newer.
     """
     path = Path(model)
@@ -60,4 +60,7 @@ def find_bundle(model: str) -> Bundle:
     for system in SYSTEMS:
         if system.id == model and system.models:
             raise LeanSegError(f"{model} is a published system, not a model. Its models: {', '.join(system.models)}.")
+        if system.id == model and system.recipes:
+            recipe = system.recipes[0]
+            raise LeanSegError(f"{model} is a published system without a bundle. Make one: leanseg train {recipe}.")
     raise UnknownNameError("model", model, (bundle.card.id for bundle in bundles))

@@ -87,5 +87,7 @@ def test_without_any_model_the_list_of_known_ones_is_none(models_folder: Path) -
 
 
 def test_the_id_of_a_system_names_its_models(models_folder: Path) -> None:
+    with pytest.raises(LeanSegError, match=r"segresnet is a published system without a bundle\. .* train segresnet"):
+        find_bundle("segresnet")
     with pytest.raises(LeanSegError, match=r"is a published system, not a model\. Its models: t2kd_busi"):
         find_bundle("t2kd_attention_unet")
