@@ -33,6 +33,9 @@ _TURNED = {
     **dict.fromkeys(_UPPER, "left"),
     **dict.fromkeys(_LOWER, "right"),
 }
+_BOTH_SIDES = "both sides"
+_KINDS = ("vertical", "horizontal", _BOTH_SIDES)
+"""Of words of places."""
 _SUFFIX = re.compile(r"(most|wards?|hand|ly)$")
 
 _Prompt = TypeVar("_Prompt", str, StructuredPrompt)
@@ -98,12 +101,7 @@ def pictured_word(word: Word, frame: PictureFrame) -> Word:
     With it `parse` reads what a text says about the picture: superior and anterior are two words there, while a
     structured prompt has one for both.
     """
-    if not frame.left or word.kind not in ("vertical", "horizontal", "both sides"):
-        return word
-    if word.kind == "both sides":
-        return word if frame.edges.get("L") in HORIZONTALS else replace(word, kind="filler")
-    words = _exchanges(frame)
-    new = words.get(_base(word), words.get(word.value))
+    new = _exchanged_word(word, _exchanges(frame)) if frame.left and word.kind in _KINDS else None
     if new is None:
         return word
     kind = "vertical" if new in VERTICALS else "horizontal" if new else "filler"
@@ -161,6 +159,7 @@ def _exchanges(frame: PictureFrame) -> dict[str, str]:
     edges, picture = frame.edges, _picture_words(frame)
     words = {word: edges.get(direction, "") for word, direction in _DIRECTIONS.items()}
     words |= {word: picture[word] for word in ("central", "middle") if picture[word] != word}
+    words |= {} if edges.get("L") in HORIZONTALS else {_BOTH_SIDES: ""}
     for upper, lower in _ANTONYMS:  # where they hold, a person's own words stay
         words |= {upper: picture["upper"], lower: picture["lower"]} if picture["upper"] != "upper" else {}
     return words
@@ -189,7 +188,7 @@ def _replaced(text: str, words: Mapping[str, str]) -> str:
     """Exchange words of places; misspelled ones too, since `parse` understands them."""
     parts, last, left_out = [], 0, False
     for word in _of_places(text):
-        new = words.get(_base(word), words.get(word.value))  # a rare word is exchanged as what it means
+        new = _exchanged_word(word, words)
         if new is None:
             continue
         suffix = _SUFFIX.search(word.corrected or word.text.lower())
@@ -201,8 +200,13 @@ def _replaced(text: str, words: Mapping[str, str]) -> str:
     return re.sub(r" +([,.;:]|$)", r"\1", re.sub(r" {2,}", " ", replaced)).strip() if left_out else replaced
 
 
+def _exchanged_word(word: Word, words: Mapping[str, str]) -> str | None:
+    """A rare word is exchanged as what it means; None where it stays."""
+    return words.get(word.kind if word.kind == _BOTH_SIDES else _base(word), words.get(word.value))
+
+
 def _of_places(text: str) -> list[Word]:
-    return [word for word in recognize(text) if word.kind in ("vertical", "horizontal")]
+    return [word for word in recognize(text) if word.kind in _KINDS]
 
 
 def _base(word: Word) -> str:

@@ -62,6 +62,8 @@ def test_a_sagittal_picture_has_no_word_for_its_left() -> None:
         (AXIAL, "a bright leftmost lesion", "a bright rightmost lesion"),
         (SAGITTAL, "anterior and superior", "left and upper"),
         (SAGITTAL, "a central mass, middle", "a mass, middle"),
+        (SAGITTAL, "masses on both sides", "masses on"),
+        (AXIAL, "bilateral masses", "bilateral masses"),
         (CORONAL, "Inferior left lobe", "Lower right lobe"),
         (FACE_DOWN, "top left", "lower left"),
         (AXIAL, "iregular rigjt mass, Lt breast", "iregular left mass, Right breast"),
