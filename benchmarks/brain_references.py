@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
-from cells import Cells, Summary, chosen, parser_of, shown, spread, write
-from rich.console import Console
-from rich.table import Table
+from cells import Cells, Summary, chosen, parser_of, show, shown, spread, write
 from volume_systems import BASELINES, FIGURES, FOLDS, one
 
 from leanseg.training.data.brats import REGIONS
@@ -82,10 +79,7 @@ def main() -> None:
     cells = chosen(arguments, names, lambda runs, data, name: one(runs, data, name, longer(arguments.epochs)))
     result = summary(cells)
     columns = (*FIGURES, *(f"{name} of V2" for name in FIGURES))
-    table = Table("way", *columns)
-    for way, figures in result.items():
-        table.add_row(way, *(shown(figures.get(name)) for name in columns))
-    Console(width=160, file=sys.stdout).print(table)
+    show(result, columns)
     if arguments.json:
         write(arguments.json, COMMAND, for_page(result), result, cells)
 

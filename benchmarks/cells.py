@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from leanseg.training.data import data_root
 from leanseg.training.recipe import Recipe
@@ -68,6 +72,14 @@ def chosen(
         raise SystemExit(f"There is no cell {', '.join(unknown)}. Cells: {', '.join(every)}.")
     data = data_root(arguments.data)
     return {name: one(arguments.runs, data, name) for name in arguments.only or every}
+
+
+def show(result: Summary, columns: Sequence[str]) -> None:
+    """A table with a row for each way."""
+    table = Table("way", *columns)
+    for way, figures in result.items():
+        table.add_row(way, *(shown(figures.get(name)) for name in columns))
+    Console(width=160, file=sys.stdout).print(table)
 
 
 def write(path: Path, command: str, page: dict[str, list[list[str]]], result: Summary, cells: Cells) -> None:

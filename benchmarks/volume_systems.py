@@ -17,13 +17,10 @@ are small and trained briefly: quote the differences, not the Dice.
 from __future__ import annotations
 
 import statistics
-import sys
 from pathlib import Path
 
 import torch
-from cells import Cells, Summary, arguments_of, cell, chosen, shown, spread, write
-from rich.console import Console
-from rich.table import Table
+from cells import Cells, Summary, arguments_of, cell, chosen, show, shown, spread, write
 
 from leanseg.inference.sliding_window import SlidingWindowConfig, SlidingWindowEngine
 from leanseg.processing.brain import preprocess_brain
@@ -136,10 +133,7 @@ def main() -> None:
     cells = chosen(arguments, [f"{way}:{fold}" for fold in FOLDS for way in CONFIGS], one)
     result = summary(cells)
     columns = (*FIGURES, *(f"dice from {baseline}" for baseline in BASELINES))
-    table = Table("way", *columns)
-    for way, figures in result.items():
-        table.add_row(way, *(shown(figures.get(name)) for name in columns))
-    Console(width=140, file=sys.stdout).print(table)
+    show(result, columns)
     if arguments.json:
         write(arguments.json, COMMAND, for_page(result), result, cells)
 

@@ -137,9 +137,9 @@ class TextSession:
         warnings = list(self._slices.contradictions(parsed.prompt.modality, "The prompt says"))
         if hidden := unseen(said, self.frame):
             warnings.append(f"These slices cannot show {', '.join(hidden)}; that is not used.")
-        told, is_cut = heard(said, parsed, self.frame, self._engine.encoder)
+        hears, is_cut = heard(said, parsed, self.frame, self._engine.encoder)
         if is_cut:
-            warnings.append(f"The prompt is longer than the model reads; it hears: {told}")
+            warnings.append(f"The prompt is longer than the model reads; it hears: {hears}")
         return dataclasses.replace(parsed, warnings=(*parsed.warnings, *warnings))
 
     def in_few_words(self, text: str) -> str:

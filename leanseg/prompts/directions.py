@@ -71,13 +71,8 @@ class PictureFrame:
         return {self.left: "left", OPPOSITE[self.left]: "right", self.up: "upper", OPPOSITE[self.up]: "lower"}
 
 
-def pictured(prompt: StructuredPrompt, frame: PictureFrame) -> StructuredPrompt:
-    """A prompt about the patient as one about the picture; what the picture cannot show is left out (see `unseen`)."""
-    return _exchanged(prompt, _picture_words(frame)) if frame.left else prompt
-
-
 def named(prompt: StructuredPrompt, frame: PictureFrame) -> StructuredPrompt:
-    """A prompt about the picture as one about the patient: the inverse of `pictured`.
+    """A prompt about the picture as one about the patient: the inverse of what `pictured_word` does to its words.
 
     In sagittal pictures left and right are left out: they are anterior and posterior, for which prompts have no word.
     """

@@ -2,7 +2,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leanseg.inference.absence import Asked
-from leanseg.prompts.directions import PictureFrame, pictured
+from leanseg.inference.prompt_heard import seen
+from leanseg.prompts.directions import PictureFrame
+from leanseg.prompts.render import render
 from leanseg.prompts.structure import NOTHING_SAID, Location, StructuredPrompt
 
 ULTRASOUND, AXIAL = PictureFrame(), PictureFrame("R", "A", "I")
@@ -19,7 +21,7 @@ def mass(j: int, i: int) -> NDArray[np.bool_]:
 
 def asked(prompt: StructuredPrompt, frame: PictureFrame = ULTRASOUND) -> Asked:
     """`prompt`: in words of the patient"""
-    return Asked(pictured(prompt, frame), frame, 0.5)
+    return Asked(seen(render(prompt), frame), frame, 0.5)
 
 
 def test_a_tumor_elsewhere_is_named_with_its_place() -> None:

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 from leanseg.errors import IncompatibleInputError
 from leanseg.prompts.describe import describe
-from leanseg.prompts.directions import PictureFrame, mirrored, named, pictured, pictured_text, turned, unseen
+from leanseg.prompts.directions import PictureFrame, mirrored, named, pictured_text, pictured_word, turned, unseen
 from leanseg.prompts.paraphrase import paraphrase
 from leanseg.prompts.parse import parse
+from leanseg.prompts.render import render
 from leanseg.prompts.structure import Location, StructuredPrompt
 from leanseg.prompts.words import LEXICON
 from Testing.engine.prompts.strategies import PROMPTS
@@ -20,6 +21,11 @@ FACE_DOWN = PictureFrame("L", "P", "S")
 
 def at(vertical: str, horizontal: str) -> StructuredPrompt:
     return StructuredPrompt("one", locations=(Location(vertical, horizontal),))
+
+
+def pictured(prompt: StructuredPrompt, frame: PictureFrame) -> StructuredPrompt:
+    """A prompt about the patient as one about the picture, by its words."""
+    return parse(render(prompt), lambda word: pictured_word(word, frame)).prompt
 
 
 @pytest.mark.parametrize(
